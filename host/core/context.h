@@ -1,0 +1,40 @@
+/* context.h - one OpenCL context on one device: owner of programs, parent of buffers and streams. */
+#ifndef OCLORA_CORE_CONTEXT_H
+#define OCLORA_CORE_CONTEXT_H
+
+#include "host/core/device.h"
+
+typedef struct oclora_context oclora_context;
+typedef struct oclora_buffer oclora_buffer;
+
+typedef struct oclora_context_options {
+    uint32_t device_class; /* OCLORA_CLASS_AUTO, or force the CPU or GPU variants (tests do) */
+    const char *cache_dir; /* program binaries; NULL = $OCLORA_CACHE_DIR, else $XDG_CACHE_HOME/oclora,
+                              else ~/.cache/oclora; "" = no disk cache */
+    void *cl_context;      /* a host's own cl_context, retained; NULL = create one */
+} oclora_context_options;
+
+/* `options` may be NULL. Destroy every child (buffers, streams, pools) before the context. */
+oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
+                                    const oclora_device *device,
+                                    const oclora_context_options *options, oclora_error *err);
+void oclora_context_destroy(oclora_context *context); /* NULL is allowed */
+
+const oclora_env *oclora_context_env(const oclora_context *context);
+const oclora_device *oclora_context_device(const oclora_context *context);
+uint32_t oclora_context_class(const oclora_context *context); /* OCLORA_CLASS_CPU or _GPU */
+
+/* OCLORA_OK, or DEVICE_LOST once any call reported a dead device. Any thread. */
+oclora_status oclora_context_health(const oclora_context *context, oclora_error *err);
+
+/* Device memory of `bytes` (> 0, at most the device's largest allocation). Contents are undefined.
+ * Thread rule: create and destroy from any thread; contents move through streams. */
+oclora_status oclora_buffer_create(oclora_buffer **out, oclora_context *context, uint64_t bytes,
+                                   oclora_error *err);
+/* Wraps a host's cl_mem (retained). */
+oclora_status oclora_buffer_wrap(oclora_buffer **out, oclora_context *context, void *cl_mem_handle,
+                                 oclora_error *err);
+void oclora_buffer_destroy(oclora_buffer *buffer); /* NULL is allowed */
+uint64_t oclora_buffer_bytes(const oclora_buffer *buffer);
+
+#endif
