@@ -1,0 +1,54 @@
+/* weight.h - base weights on the device, found by name. */
+#ifndef OCLORA_BASE_WEIGHT_H
+#define OCLORA_BASE_WEIGHT_H
+
+#include "host/base/layout.h"
+#include "host/core/stream.h"
+
+enum { OCLORA_WEIGHT_NAME = 128 };
+
+typedef struct oclora_weight {
+    char name[OCLORA_WEIGHT_NAME];
+    oclora_type type;
+    uint32_t layout;       /* OCLORA_LAYOUT_* */
+    uint32_t d_in;
+    uint32_t d_out;
+    oclora_buffer *buffer; /* not owned */
+    uint64_t offset;
+    uint64_t bytes;
+    uint32_t id;           /* index in its base; what lanes are looked up by */
+    uint32_t reserved;
+} oclora_weight;
+
+/* The weights of one model on one device: name -> weight. Ids are dense and never reused. Thread
+ * rule: any thread (locked inside); returned weights live until the base is destroyed or removed. */
+typedef struct oclora_base oclora_base;
+
+oclora_status oclora_base_create(oclora_base **out, oclora_context *context, oclora_error *err);
+void oclora_base_destroy(oclora_base *base);
+
+/* Registers a weight at [offset, offset + bytes) of `buffer` and chooses its layout. The bytes are
+ * written by oclora_weight_write. ALREADY_EXISTS if the name is taken. */
+oclora_status oclora_base_add(oclora_base *base, const char *name, oclora_type type, uint32_t d_in,
+                              uint32_t d_out, oclora_buffer *buffer, uint64_t offset,
+                              const oclora_weight **out, oclora_error *err);
+/* Forgets all weights in `buffer` (it is about to be freed). */
+void oclora_base_remove_buffer(oclora_base *base, const oclora_buffer *buffer);
+
+const oclora_weight *oclora_base_find(oclora_base *base, const char *name);
+const oclora_weight *oclora_base_find_id(oclora_base *base, uint32_t id);
+/* One more than the largest id ever given. */
+uint32_t oclora_base_id_limit(oclora_base *base);
+
+/* Byte access in ggml's PLAIN order, whatever the layout; partial ranges allowed. Blocking. */
+oclora_status oclora_weight_write(const oclora_weight *weight, oclora_stream *stream,
+                                  uint64_t offset, const void *data, uint64_t bytes,
+                                  oclora_error *err);
+oclora_status oclora_weight_read(const oclora_weight *weight, oclora_stream *stream, uint64_t offset,
+                                 void *data, uint64_t bytes, oclora_error *err);
+
+/* All rows as f32 [d_out, d_in], the values the device serves. `values` is the caller's. */
+oclora_status oclora_weight_dequantize(const oclora_weight *weight, oclora_stream *stream,
+                                       float *values, oclora_error *err);
+
+#endif
