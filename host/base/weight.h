@@ -17,7 +17,7 @@ typedef struct oclora_weight {
     uint64_t offset;
     uint64_t bytes;
     uint32_t id;           /* index in its base; what lanes are looked up by */
-    uint32_t reserved;
+    uint32_t ambiguous;    /* not 0: another live weight has this name; adapters refuse it */
 } oclora_weight;
 
 /* The weights of one model on one device: name -> weight. Ids are dense and never reused. Thread
@@ -28,7 +28,8 @@ oclora_status oclora_base_create(oclora_base **out, oclora_context *context, ocl
 void oclora_base_destroy(oclora_base *base);
 
 /* Registers a weight at [offset, offset + bytes) of `buffer` and chooses its layout. The bytes are
- * written by oclora_weight_write. ALREADY_EXISTS if the name is taken. */
+ * written by oclora_weight_write. A second live weight of one name (two models in one process) is
+ * accepted and marks both ambiguous until one is removed; find() then returns the first. */
 oclora_status oclora_base_add(oclora_base *base, const char *name, oclora_type type, uint32_t d_in,
                               uint32_t d_out, oclora_buffer *buffer, uint64_t offset,
                               const oclora_weight **out, oclora_error *err);
