@@ -9,8 +9,7 @@ set(table "")
 foreach(path IN LISTS kernel_files)
     get_filename_component(name "${path}" NAME_WE)
     file(READ "${path}" text HEX)
-    string(REGEX MATCHALL "[0-9a-f][0-9a-f]" bytes "${text}")
-    # Included files are spliced in as bytes too: find each `#include "` line in the plain text.
+    # Included files are spliced in as bytes too (one level): find each `#include "` line in the plain text.
     file(STRINGS "${path}" includes REGEX "^#include \"[a-z0-9_]+\\.cl\"")
     foreach(line IN LISTS includes)
         string(REGEX REPLACE "^#include \"([a-z0-9_]+\\.cl)\".*" "\\1" included "${line}")
@@ -27,7 +26,7 @@ foreach(path IN LISTS kernel_files)
 endforeach()
 
 file(WRITE "${OUTPUT}.tmp"
-"/* Made from cl/*.cl by cmake/embed_kernels.cmake. */
+"/* Made from the files of cl/ by cmake/embed_kernels.cmake. */
 #include \"host/core/source.h\"
 
 ${arrays}const oclora_source oclora_sources[] = {

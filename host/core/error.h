@@ -32,6 +32,10 @@ oclora_status oclora_fail(oclora_error *err, oclora_status status, const char *f
 oclora_status oclora_fail_cl(oclora_error *err, int cl_code, const char *call, const char *fmt, ...)
     OCLORA_PRINTF(4, 5);
 
+/* oclora_fail_cl with its arguments as a list. */
+oclora_status oclora_fail_cl_list(oclora_error *err, int cl_code, const char *call, const char *fmt,
+                                  va_list args) OCLORA_PRINTF(4, 0);
+
 /* Puts "context: " before the text already in `err`. @return err's status, or `status` if err is NULL. */
 oclora_status oclora_error_prefix(oclora_error *err, oclora_status status, const char *fmt, ...)
     OCLORA_PRINTF(3, 4);

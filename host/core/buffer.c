@@ -1,0 +1,82 @@
+#include "host/core/cl.h"
+
+#include <inttypes.h>
+
+static oclora_status buffer_new(oclora_buffer **out, oclora_context *context, oclora_error *err)
+{
+    oclora_buffer *buffer = oclora_alloc(&context->env, 1, sizeof *buffer);
+    if (!buffer) return oclora_fail_memory(err, sizeof *buffer, "a buffer");
+    buffer->context = context;
+    *out = buffer;
+    return OCLORA_OK;
+}
+
+oclora_status oclora_buffer_create(oclora_buffer **out, oclora_context *context, uint64_t bytes,
+                                   oclora_error *err)
+{
+    if (!bytes)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                           "a device buffer of 0 bytes was asked for");
+    OCLORA_TRY(oclora_context_health(context, err));
+    if (bytes > context->device.max_alloc_bytes || bytes > SIZE_MAX)
+        return oclora_fail(err, OCLORA_OUT_OF_DEVICE_MEMORY,
+                           "%" PRIu64 " bytes were asked for, the largest allocation of '%s' is "
+                           "%" PRIu64 " bytes; split the buffer or store smaller types",
+                           bytes, context->device.name, context->device.max_alloc_bytes);
+    oclora_buffer *buffer = NULL;
+    OCLORA_TRY(buffer_new(&buffer, context, err));
+    cl_int code = CL_SUCCESS;
+    buffer->bytes = bytes;
+    buffer->cl = clCreateBuffer(context->cl, CL_MEM_READ_WRITE, (size_t)bytes, NULL, &code);
+    if (!buffer->cl) {
+        oclora_buffer_destroy(buffer);
+        return oclora_context_fail_cl(context, err, code, "clCreateBuffer",
+                                      "%" PRIu64 " bytes on '%s'; free device memory or ask for "
+                                      "less",
+                                      bytes, context->device.name);
+    }
+    *out = buffer;
+    return OCLORA_OK;
+}
+
+oclora_status oclora_buffer_wrap(oclora_buffer **out, oclora_context *context, void *cl_mem_handle,
+                                 oclora_error *err)
+{
+    cl_context owner = NULL;
+    size_t bytes = 0;
+    if (!cl_mem_handle)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "the cl_mem to wrap is NULL");
+    cl_int code = clGetMemObjectInfo(cl_mem_handle, CL_MEM_CONTEXT, sizeof owner, &owner, NULL);
+    if (!code) code = clGetMemObjectInfo(cl_mem_handle, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    if (code)
+        return oclora_context_fail_cl(context, err, code, "clGetMemObjectInfo",
+                                      "the host's cl_mem is not usable");
+    if (owner != context->cl)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                           "the host's cl_mem belongs to another cl_context; create the oclora "
+                           "context over that one");
+    oclora_buffer *buffer = NULL;
+    OCLORA_TRY(buffer_new(&buffer, context, err));
+    code = clRetainMemObject(cl_mem_handle);
+    if (code) {
+        oclora_buffer_destroy(buffer);
+        return oclora_context_fail_cl(context, err, code, "clRetainMemObject",
+                                      "the host's cl_mem is not usable");
+    }
+    buffer->cl = cl_mem_handle;
+    buffer->bytes = bytes;
+    *out = buffer;
+    return OCLORA_OK;
+}
+
+void oclora_buffer_destroy(oclora_buffer *buffer)
+{
+    if (!buffer) return;
+    if (buffer->cl) clReleaseMemObject(buffer->cl);
+    oclora_release(&buffer->context->env, buffer);
+}
+
+uint64_t oclora_buffer_bytes(const oclora_buffer *buffer)
+{
+    return buffer->bytes;
+}

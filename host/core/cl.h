@@ -1,0 +1,84 @@
+/* cl.h - the engine core's own view of its objects: the one header with OpenCL types. Included by
+ * the files of host/core that call OpenCL, and by nothing else. */
+#ifndef OCLORA_CORE_CL_H
+#define OCLORA_CORE_CL_H
+
+#include "host/core/context.h"
+#include "host/core/program.h"
+#include "host/core/stream.h"
+
+#include <CL/cl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct oclora_program {
+    char *file;
+    char *defines;
+    cl_program cl;
+} oclora_program;
+
+struct oclora_context {
+    oclora_env env;
+    oclora_device device;
+    uint32_t device_class;
+    cl_device_id cl_device;
+    cl_context cl;
+    char *cache_dir; /* NULL = no disk cache */
+    atomic_bool lost;
+    atomic_uint queue_faults; /* CL_INVALID_COMMAND_QUEUE seen: once is a bug, twice a dead device */
+    bool has_lock;
+    pthread_mutex_t lock; /* guards the fields below */
+    oclora_program *programs;
+    size_t n_programs;
+    size_t programs_capacity;
+    oclora_program_stats program_stats;
+};
+
+struct oclora_buffer {
+    oclora_context *context;
+    cl_mem cl;
+    uint64_t bytes;
+};
+
+typedef struct oclora_kernel {
+    uint64_t hash;
+    char *name; /* file, entry and defines, each zero-terminated, one after the other */
+    cl_kernel cl;
+} oclora_kernel;
+
+/* Small writes are copied into one half of the ring and sent without waiting. A half is reused
+ * when the event recorded at its end has completed. */
+enum { OCLORA_STAGE_HALF = 256 * 1024, OCLORA_STAGE_MAX_WRITE = 64 * 1024 };
+
+struct oclora_stream {
+    oclora_context *context;
+    cl_command_queue cl;
+    oclora_kernel *kernels; /* open addressing; capacity is a power of two */
+    size_t n_kernels;
+    size_t kernels_capacity;
+    oclora_buffer *scratch[OCLORA_SCRATCH_COUNT];
+    unsigned char *stage;
+    size_t stage_used; /* in the current half */
+    uint32_t stage_half;
+    cl_event stage_events[2]; /* end of the last use of each half, or NULL */
+    oclora_stream_stats stats;
+};
+
+struct oclora_event {
+    oclora_context *context;
+    cl_event cl;
+};
+
+/* oclora_fail_cl that also notices a dead device and marks the context lost. */
+oclora_status oclora_context_fail_cl(oclora_context *context, oclora_error *err, cl_int cl_code,
+                                     const char *call, const char *fmt, ...) OCLORA_PRINTF(5, 6);
+
+/* The built program of `file` (without .cl) with `defines`; owned by the context. Any thread.
+ * Errors: NOT_FOUND (no such file), BUILD_FAILED with the head of the log, OPENCL. */
+oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,
+                                 cl_program *out, oclora_error *err);
+void oclora_programs_destroy(oclora_context *context);
+
+void oclora_stream_release_kernels(oclora_stream *stream);
+
+#endif

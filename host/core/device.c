@@ -1,0 +1,265 @@
+#include "host/core/cl.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Copies `text` without outer spaces, cut to the field. */
+static void copy_trimmed(char *out, size_t capacity, const char *text)
+{
+    while (*text == ' ') text++;
+    size_t length = strlen(text);
+    while (length && (text[length - 1] == ' ' || text[length - 1] == '\n')) length--;
+    if (length >= capacity) length = capacity - 1;
+    memcpy(out, text, length);
+    out[length] = '\0';
+}
+
+/* The info as new memory; NULL if the driver does not answer. */
+static char *device_string(const oclora_env *env, cl_device_id device, cl_device_info what)
+{
+    size_t size = 0;
+    if (clGetDeviceInfo(device, what, 0, NULL, &size)) return NULL;
+    char *text = oclora_alloc(env, size + 1, 1);
+    if (text && clGetDeviceInfo(device, what, size, text, NULL)) {
+        oclora_release(env, text);
+        return NULL;
+    }
+    return text;
+}
+
+static void device_field(const oclora_env *env, cl_device_id device, cl_device_info what, char *out,
+                         size_t capacity)
+{
+    char *text = device_string(env, device, what);
+    copy_trimmed(out, capacity, text ? text : "");
+    oclora_release(env, text);
+}
+
+/* Zero where the driver does not know the query: absence of a feature then. */
+static cl_ulong device_ulong(cl_device_id device, cl_device_info what)
+{
+    cl_ulong value = 0;
+    return clGetDeviceInfo(device, what, sizeof value, &value, NULL) ? 0 : value;
+}
+
+static cl_uint device_uint(cl_device_id device, cl_device_info what)
+{
+    cl_uint value = 0;
+    return clGetDeviceInfo(device, what, sizeof value, &value, NULL) ? 0 : value;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)); at += length) {
+        bool starts = at == list || at[-1] == ' ';
+        if (starts && (at[length] == ' ' || at[length] == '\0')) return true;
+    }
+    return false;
+}
+
+static uint32_t device_features(const oclora_env *env, cl_device_id device)
+{
+    uint32_t features = 0;
+    char *extensions = device_string(env, device, CL_DEVICE_EXTENSIONS);
+    if (extensions) {
+        if (has_word(extensions, "cl_khr_fp16")) features |= OCLORA_FEATURE_FP16;
+        if (has_word(extensions, "cl_khr_fp64")) features |= OCLORA_FEATURE_FP64;
+        if (has_word(extensions, "cl_khr_integer_dot_product")) features |= OCLORA_FEATURE_INT_DOT;
+        if (has_word(extensions, "cl_khr_subgroups") || has_word(extensions, "cl_intel_subgroups"))
+            features |= OCLORA_FEATURE_SUBGROUPS;
+    }
+    oclora_release(env, extensions);
+    if (device_ulong(device, CL_DEVICE_SVM_CAPABILITIES) & CL_DEVICE_SVM_COARSE_GRAIN_BUFFER)
+        features |= OCLORA_FEATURE_SVM;
+    if (device_ulong(device, CL_DEVICE_QUEUE_PROPERTIES) & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
+        features |= OCLORA_FEATURE_OUT_OF_ORDER;
+    if (device_uint(device, CL_DEVICE_HOST_UNIFIED_MEMORY))
+        features |= OCLORA_FEATURE_UNIFIED_MEMORY;
+    return features;
+}
+
+static uint32_t device_type(cl_device_id device)
+{
+    cl_ulong type = device_ulong(device, CL_DEVICE_TYPE);
+    if (type & CL_DEVICE_TYPE_GPU) return OCLORA_DEVICE_GPU;
+    return type & CL_DEVICE_TYPE_CPU ? OCLORA_DEVICE_CPU : OCLORA_DEVICE_ACCELERATOR;
+}
+
+static void read_device(const oclora_env *env, cl_platform_id platform, const char *platform_name,
+                        cl_device_id device, oclora_device *out)
+{
+    size_t work_group = 0;
+    device_field(env, device, CL_DEVICE_NAME, out->name, sizeof out->name);
+    device_field(env, device, CL_DEVICE_VENDOR, out->vendor, sizeof out->vendor);
+    device_field(env, device, CL_DRIVER_VERSION, out->driver, sizeof out->driver);
+    device_field(env, device, CL_DEVICE_VERSION, out->version, sizeof out->version);
+    device_field(env, device, CL_DEVICE_OPENCL_C_VERSION, out->c_version, sizeof out->c_version);
+    copy_trimmed(out->platform, sizeof out->platform, platform_name);
+    out->type = device_type(device);
+    out->device_class = out->type == OCLORA_DEVICE_CPU ? OCLORA_CLASS_CPU : OCLORA_CLASS_GPU;
+    out->features = device_features(env, device);
+    out->compute_units = device_uint(device, CL_DEVICE_MAX_COMPUTE_UNITS);
+    out->vendor_id = device_uint(device, CL_DEVICE_VENDOR_ID);
+    out->global_bytes = device_ulong(device, CL_DEVICE_GLOBAL_MEM_SIZE);
+    out->max_alloc_bytes = device_ulong(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+    out->local_bytes = device_ulong(device, CL_DEVICE_LOCAL_MEM_SIZE);
+    clGetDeviceInfo(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof work_group, &work_group, NULL);
+    out->max_work_group = work_group;
+    out->base_align_bytes = device_uint(device, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
+    out->platform_handle = platform;
+    out->device_handle = device;
+}
+
+typedef struct device_list {
+    oclora_device *devices;
+    size_t count;
+    size_t capacity;
+} device_list;
+
+static oclora_status list_platform(const oclora_env *env, cl_platform_id platform,
+                                   device_list *list, oclora_error *err)
+{
+    char name[64] = "";
+    cl_device_id handles[64];
+    cl_uint found = 0;
+    char text[256] = "";
+    if (!clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof text - 1, text, NULL))
+        copy_trimmed(name, sizeof name, text);
+    cl_int code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 64, handles, &found);
+    if (code) {
+        oclora_log(env, code == CL_DEVICE_NOT_FOUND ? OCLORA_LOG_DEBUG : OCLORA_LOG_WARN,
+                   "OpenCL platform '%s' lists no device: %s", name, oclora_cl_error_name(code));
+        return OCLORA_OK;
+    }
+    for (cl_uint i = 0; i < found && i < 64; i++) {
+        if (!device_uint(handles[i], CL_DEVICE_AVAILABLE) ||
+            !device_uint(handles[i], CL_DEVICE_COMPILER_AVAILABLE)) {
+            oclora_log(env, OCLORA_LOG_WARN,
+                       "device %u of platform '%s' is skipped: not available or no compiler", i,
+                       name);
+            continue;
+        }
+        OCLORA_TRY(oclora_reserve(env, &list->devices, &list->capacity, list->count + 1,
+                                  sizeof *list->devices, err));
+        oclora_device *device = &list->devices[list->count];
+        read_device(env, platform, name, handles[i], device);
+        device->index = (uint32_t)list->count++;
+    }
+    return OCLORA_OK;
+}
+
+oclora_status oclora_devices_list(const oclora_env *env, oclora_device **out, size_t *count,
+                                  oclora_error *err)
+{
+    cl_platform_id platforms[32];
+    cl_uint found = 0;
+    device_list list = {0};
+    cl_int code = clGetPlatformIDs(32, platforms, &found);
+    if (code) {
+        found = 0;
+        oclora_log(env, OCLORA_LOG_INFO, "no OpenCL platform: %s", oclora_cl_error_name(code));
+    }
+    for (cl_uint i = 0; i < found && i < 32; i++) {
+        oclora_status status = list_platform(env, platforms[i], &list, err);
+        if (status) {
+            oclora_release(env, list.devices);
+            return status;
+        }
+    }
+    *out = list.devices;
+    *count = list.count;
+    return OCLORA_OK;
+}
+
+static int default_rank(const oclora_device *device)
+{
+    if (device->type == OCLORA_DEVICE_GPU) return 0;
+    if (strstr(device->platform, "Intel") && device->type == OCLORA_DEVICE_CPU) return 1;
+    if (!strcmp(device->platform, "Portable Computing Language")) return 2;
+    return 3;
+}
+
+static size_t find_default(const oclora_device *devices, size_t count)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < count; i++)
+        if (default_rank(&devices[i]) < default_rank(&devices[best])) best = i;
+    return best;
+}
+
+static bool contains_ignoring_case(const char *text, const char *part)
+{
+    size_t length = strlen(part);
+    for (; *text; text++)
+        if (!strncasecmp(text, part, length)) return true;
+    return false;
+}
+
+static bool matches(const oclora_device *device, const char *selector)
+{
+    char full[sizeof device->platform + sizeof device->name + 4];
+    snprintf(full, sizeof full, "%s / %s", device->platform, device->name);
+    return contains_ignoring_case(full, selector);
+}
+
+static oclora_status fail_not_found(const oclora_device *devices, size_t count,
+                                    const char *selector, oclora_error *err)
+{
+    char list[360] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < count && used + 1 < sizeof list; i++) {
+        int length = snprintf(list + used, sizeof list - used, "%s%zu: %s / %s", i ? "; " : "", i,
+                              devices[i].platform, devices[i].name);
+        used += length > 0 ? (size_t)length : 0;
+    }
+    return oclora_fail(err, OCLORA_NOT_FOUND, "no device matches '%.60s'; there are: %s", selector,
+                       list);
+}
+
+static oclora_status find_selected(const oclora_device *devices, size_t count, const char *selector,
+                                   size_t *out, oclora_error *err)
+{
+    size_t found = count;
+    if (strspn(selector, "0123456789") == strlen(selector)) {
+        unsigned long index = strtoul(selector, NULL, 10);
+        if (index < count) found = (size_t)index;
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            if (!matches(&devices[i], selector)) continue;
+            if (found == count) found = i;
+            if (devices[i].platform_handle != devices[found].platform_handle)
+                return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                                   "'%.60s' matches devices of '%s' and of '%s'; name the platform "
+                                   "too, or use an index",
+                                   selector, devices[found].platform, devices[i].platform);
+        }
+    }
+    if (found == count) return fail_not_found(devices, count, selector, err);
+    *out = found;
+    return OCLORA_OK;
+}
+
+oclora_status oclora_device_find(const oclora_env *env, const char *selector, oclora_device *out,
+                                 oclora_error *err)
+{
+    oclora_device *devices = NULL;
+    size_t count = 0, found = 0;
+    OCLORA_TRY(oclora_devices_list(env, &devices, &count, err));
+    oclora_status status = OCLORA_OK;
+    if (!count)
+        status = oclora_fail(err, OCLORA_NO_DEVICE,
+                             "no OpenCL device is installed; install a driver (clinfo -l lists "
+                             "them) or check OCL_ICD_VENDORS");
+    else if (!selector || !selector[0])
+        found = find_default(devices, count);
+    else
+        status = find_selected(devices, count, selector, &found, err);
+    if (!status) *out = devices[found];
+    oclora_release(env, devices);
+    return status;
+}

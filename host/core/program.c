@@ -1,0 +1,230 @@
+#include "host/core/cl.h"
+
+#include "host/core/source.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* OpenCL C 1.2 and IEEE arithmetic as written: no fast-math option is ever added. */
+static char *build_options(const oclora_context *context, const char *defines)
+{
+    static const char base[] = "-cl-std=CL1.2 ";
+    const char *device_class = context->device_class == OCLORA_CLASS_GPU ? "-DOCLORA_CLASS_GPU=1 "
+                                                                         : "-DOCLORA_CLASS_CPU=1 ";
+    size_t size = sizeof base + strlen(device_class) + strlen(defines);
+    char *options = oclora_alloc(&context->env, size, 1);
+    if (options) snprintf(options, size, "%s%s%s", base, device_class, defines);
+    return options;
+}
+
+static oclora_status find_source(const char *file, const oclora_source **out, oclora_error *err)
+{
+    for (const oclora_source *source = oclora_sources; source->name; source++) {
+        if (strcmp(source->name, file)) continue;
+        *out = source;
+        return OCLORA_OK;
+    }
+    return oclora_fail(err, OCLORA_NOT_FOUND, "no kernel file '%s.cl' was built in", file);
+}
+
+static bool make_key(const oclora_context *context, const oclora_source *source,
+                     const char *options, oclora_cache_key *out)
+{
+    const oclora_device *device = &context->device;
+    const char *parts[] = {(const char *)source->text,
+                           options,
+                           device->name,
+                           device->version,
+                           device->driver,
+                           device->platform};
+    return oclora_cache_key_make(out, parts, sizeof parts / sizeof parts[0]);
+}
+
+oclora_status oclora_context_program_key(const oclora_context *context, const char *file,
+                                         const char *defines, oclora_cache_key *out,
+                                         oclora_error *err)
+{
+    const oclora_source *source = NULL;
+    OCLORA_TRY(find_source(file, &source, err));
+    char *options = build_options(context, defines);
+    if (!options) return oclora_fail_memory(err, strlen(defines), "build options");
+    bool ok = make_key(context, source, options, out);
+    oclora_release(&context->env, options);
+    return ok ? OCLORA_OK : oclora_fail(err, OCLORA_INTERNAL, "no SHA-256 from libcrypto");
+}
+
+/* @return NULL if there is no usable binary; the caller compiles then. */
+static cl_program load_binary(oclora_context *context, const oclora_cache_key *key,
+                              const char *options)
+{
+    void *data = NULL;
+    size_t size = 0;
+    oclora_cache_result result =
+        oclora_cache_load(&context->env, context->cache_dir, key, &data, &size);
+    if (result == OCLORA_CACHE_REJECTED) context->program_stats.rejected++;
+    if (result != OCLORA_CACHE_HIT) return NULL;
+
+    const unsigned char *binary = data;
+    cl_int code = CL_SUCCESS, load_status = CL_SUCCESS;
+    cl_program program = clCreateProgramWithBinary(context->cl, 1, &context->cl_device, &size,
+                                                   &binary, &load_status, &code);
+    oclora_release(&context->env, data);
+    if (program && (code || load_status ||
+                    clBuildProgram(program, 1, &context->cl_device, options, NULL, NULL))) {
+        clReleaseProgram(program);
+        program = NULL;
+    }
+    if (program)
+        context->program_stats.loaded++;
+    else
+        context->program_stats.rejected++;
+    return program;
+}
+
+/* PoCL keeps compiled kernels in a cache of its own, and asking it for a binary makes it compile
+ * every kernel of the program for all local sizes: slower than what the cache would save. */
+static bool wants_disk_cache(const oclora_context *context)
+{
+    return context->cache_dir && strcmp(context->device.platform, "Portable Computing Language");
+}
+
+static void save_binary(oclora_context *context, const oclora_cache_key *key, cl_program program)
+{
+    size_t size = 0;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size)
+        return;
+    unsigned char *binary = oclora_alloc(&context->env, size, 1);
+    if (!binary) return;
+    if (!clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL))
+        oclora_cache_store(&context->env, context->cache_dir, key, binary, size);
+    oclora_release(&context->env, binary);
+}
+
+static oclora_status fail_build(oclora_context *context, cl_program program, cl_int code,
+                                const char *file, const char *defines, oclora_error *err)
+{
+    char head[301] = "(no build log)";
+    size_t size = 0;
+    clGetProgramBuildInfo(program, context->cl_device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    char *log = size > 1 ? oclora_alloc(&context->env, size + 1, 1) : NULL;
+    if (log) {
+        clGetProgramBuildInfo(program, context->cl_device, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+        oclora_log(&context->env, OCLORA_LOG_INFO, "build log of %s.cl [%s]: %s", file, defines,
+                   log);
+        snprintf(head, sizeof head, "%s", log);
+    }
+    oclora_release(&context->env, log);
+    oclora_status status =
+        oclora_context_fail_cl(context, err, code, "clBuildProgram", "%s.cl [%s] on '%.60s': %s",
+                               file, defines, context->device.name, head);
+    /* Runtimes disagree on the code for a rejected source. */
+    if (status == OCLORA_OPENCL) status = OCLORA_BUILD_FAILED;
+    if (err) err->status = status;
+    return status;
+}
+
+static oclora_status compile(oclora_context *context, const oclora_source *source,
+                             const char *options, const char *defines, cl_program *out,
+                             oclora_error *err)
+{
+    const char *text = (const char *)source->text;
+    cl_int code = CL_SUCCESS;
+    cl_program program = clCreateProgramWithSource(context->cl, 1, &text, &source->length, &code);
+    if (!program)
+        return oclora_context_fail_cl(context, err, code, "clCreateProgramWithSource", "%s.cl",
+                                      source->name);
+    code = clBuildProgram(program, 1, &context->cl_device, options, NULL, NULL);
+    if (code) {
+        oclora_status status = fail_build(context, program, code, source->name, defines, err);
+        clReleaseProgram(program);
+        return status;
+    }
+    context->program_stats.compiled++;
+    *out = program;
+    return OCLORA_OK;
+}
+
+static oclora_status load_or_compile(oclora_context *context, const char *file, const char *defines,
+                                     cl_program *out, oclora_error *err)
+{
+    const oclora_source *source = NULL;
+    OCLORA_TRY(find_source(file, &source, err));
+    char *options = build_options(context, defines);
+    if (!options) return oclora_fail_memory(err, strlen(defines), "build options");
+    oclora_cache_key key;
+    bool cached = wants_disk_cache(context) && make_key(context, source, options, &key);
+    cl_program program = cached ? load_binary(context, &key, options) : NULL;
+    oclora_status status = OCLORA_OK;
+    if (!program) {
+        status = compile(context, source, options, defines, &program, err);
+        if (!status && cached) save_binary(context, &key, program);
+    }
+    oclora_release(&context->env, options);
+    if (!status) *out = program;
+    return status;
+}
+
+static oclora_status add_program(oclora_context *context, const char *file, const char *defines,
+                                 cl_program *out, oclora_error *err)
+{
+    const oclora_env *env = &context->env;
+    OCLORA_TRY(oclora_reserve(env, &context->programs, &context->programs_capacity,
+                              context->n_programs + 1, sizeof *context->programs, err));
+    oclora_program program = {0};
+    program.file = oclora_string_copy(env, file, strlen(file));
+    program.defines = oclora_string_copy(env, defines, strlen(defines));
+    oclora_status status =
+        program.file && program.defines
+            ? load_or_compile(context, file, defines, &program.cl, err)
+            : oclora_fail_memory(err, strlen(file) + strlen(defines), "a program's name");
+    if (status) {
+        oclora_release(env, program.file);
+        oclora_release(env, program.defines);
+        return status;
+    }
+    context->programs[context->n_programs++] = program;
+    *out = program.cl;
+    return OCLORA_OK;
+}
+
+oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,
+                                 cl_program *out, oclora_error *err)
+{
+    oclora_status status = OCLORA_OK;
+    cl_program found = NULL;
+    pthread_mutex_lock(&context->lock);
+    for (size_t i = 0; i < context->n_programs && !found; i++) {
+        const oclora_program *program = &context->programs[i];
+        if (!strcmp(program->file, file) && !strcmp(program->defines, defines)) found = program->cl;
+    }
+    if (!found) status = add_program(context, file, defines, &found, err);
+    pthread_mutex_unlock(&context->lock);
+    if (!status) *out = found;
+    return status;
+}
+
+oclora_status oclora_context_build(oclora_context *context, const char *file, const char *defines,
+                                   oclora_error *err)
+{
+    cl_program program = NULL;
+    OCLORA_TRY(oclora_context_health(context, err));
+    return oclora_program_get(context, file, defines, &program, err);
+}
+
+oclora_program_stats oclora_context_program_stats(oclora_context *context)
+{
+    pthread_mutex_lock(&context->lock);
+    oclora_program_stats stats = context->program_stats;
+    pthread_mutex_unlock(&context->lock);
+    return stats;
+}
+
+void oclora_programs_destroy(oclora_context *context)
+{
+    for (size_t i = 0; i < context->n_programs; i++) {
+        clReleaseProgram(context->programs[i].cl);
+        oclora_release(&context->env, context->programs[i].file);
+        oclora_release(&context->env, context->programs[i].defines);
+    }
+    oclora_release(&context->env, context->programs);
+}
