@@ -48,6 +48,17 @@ bool oclora_cache_key_make(oclora_cache_key *out, const char *const *parts, size
     return ok;
 }
 
+void oclora_cache_processor(char *text, size_t capacity)
+{
+    char line[4096];
+    text[0] = '\0';
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && !text[0] && fgets(line, sizeof line, file))
+        if (!strncmp(line, "flags", 5) || !strncmp(line, "Features", 8))
+            snprintf(text, capacity, "%s", line);
+    if (file) fclose(file);
+}
+
 static char *join(const oclora_env *env, const char *base, const char *tail)
 {
     size_t size = strlen(base) + strlen(tail) + 1;

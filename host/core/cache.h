@@ -17,6 +17,10 @@ typedef struct oclora_cache_key {
  * format version is part of it. @return false if no digest could be made. */
 bool oclora_cache_key_make(oclora_cache_key *out, const char *const *parts, size_t n_parts);
 
+/* What tells this machine's processor from another of the same name: its list of features. For keys
+ * of native code, which a shared home folder may carry to an older machine. "" if unknown. */
+void oclora_cache_processor(char *text, size_t capacity);
+
 /* The folder to use for `option` (see oclora_context_options.cache_dir), in memory of `env`; NULL =
  * no cache. Nothing is created yet. */
 char *oclora_cache_dir(const oclora_env *env, const char *option);

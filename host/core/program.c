@@ -31,12 +31,11 @@ static bool make_key(const oclora_context *context, const oclora_source *source,
                      const char *options, oclora_cache_key *out)
 {
     const oclora_device *device = &context->device;
-    const char *parts[] = {(const char *)source->text,
-                           options,
-                           device->name,
-                           device->version,
-                           device->driver,
-                           device->platform};
+    char processor[4096] = "";
+    if (device->type == OCLORA_DEVICE_CPU) oclora_cache_processor(processor, sizeof processor);
+    const char *parts[] = {
+        (const char *)source->text, options,        device->name, device->version, device->driver,
+        device->platform,           device->vendor, processor};
     return oclora_cache_key_make(out, parts, sizeof parts / sizeof parts[0]);
 }
 
