@@ -5,8 +5,8 @@
  *   SELECTED(ids)  row i is token ids[i]; ids is an I32 input tensor (GET_ROWS by out_ids)
  *   OTHER          anything else (a targeted matmul on such rows is refused)
  * The K cache's SET_ROWS gives the tokens' KV streams: destination row length equals its root's,
- * root is 3-D, index count = source rows = tokens, every index within ne[1] * ne[2]; stream of token
- * i = index[i] / ne[1]. All such nodes must agree. */
+ * root is 3-D, index count = source rows = tokens, every index within ne[1] * ne[2]; stream of
+ * token i = index[i] / ne[1]. All such nodes must agree. */
 #ifndef OCLORA_GRAPH_ROWS_H
 #define OCLORA_GRAPH_ROWS_H
 
@@ -17,7 +17,13 @@ enum { OCLORA_ROWS_OTHER = 0, OCLORA_ROWS_TOKENS = 1, OCLORA_ROWS_SELECTED = 2 }
 typedef struct oclora_row_label {
     uint32_t kind; /* OCLORA_ROWS_* */
     int32_t ids;   /* tensor number of the ids for SELECTED */
+    uint32_t dims; /* bit d: dimension d counts tokens; several = one count, the lowest fastest */
+    uint32_t run; /* positions of the lowest such dimension per token (1 unless rows were cut up) */
 } oclora_row_label;
+
+/* Whether row i (ne[1] fastest, then ne[2], ne[3]) of a tensor labelled so is token i of its kind.
+ */
+bool oclora_rows_are_flat(const oclora_row_label *label, const oclora_tensor *tensor);
 
 typedef struct oclora_row_plan {
     oclora_env env;
@@ -27,14 +33,16 @@ typedef struct oclora_row_plan {
     struct oclora_cache_index {
         int32_t index_tensor; /* I64 [n_tokens] */
         uint32_t reserved;
-        uint64_t cells;       /* ne[1] of the cache */
-        uint64_t streams;     /* ne[2] of the cache */
+        uint64_t cells;   /* ne[1] of the cache */
+        uint64_t streams; /* ne[2] of the cache */
     } caches[8];
-    uint32_t n_selections;    /* distinct ids tensors of targeted rows */
+    uint32_t n_selections; /* distinct ids tensors of targeted rows */
     int32_t selections[8];
 } oclora_row_plan;
 
-/* Labels the graph. Depends on topology only: no tensor data is read. */
+/* Labels the graph. Depends on topology only: no tensor data is read. A graph whose K caches
+ * disagree in their count of tokens has n_tokens and n_caches 0. Errors: INVALID_ARGUMENT (a number
+ * in the graph is out of range), OUT_OF_HOST_MEMORY. */
 oclora_status oclora_row_plan_build(oclora_row_plan *out, const oclora_env *env,
                                     const oclora_graph *graph, oclora_error *err);
 void oclora_row_plan_free(oclora_row_plan *plan);
