@@ -80,8 +80,8 @@ static cl_program load_binary(oclora_context *context, const oclora_cache_key *k
     return program;
 }
 
-/* PoCL keeps compiled kernels in a cache of its own, and asking it for a binary makes it compile
- * every kernel of the program for all local sizes: slower than what the cache would save. */
+/* PoCL has a program cache of its own, and asking it for a binary makes it compile every kernel of
+ * the file for all local sizes: about 40 ms a small kernel, to save 20 ms at the next start. */
 static bool wants_disk_cache(const oclora_context *context)
 {
     return context->cache_dir && strcmp(context->device.platform, "Portable Computing Language");
