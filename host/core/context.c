@@ -23,6 +23,7 @@ static void CL_CALLBACK on_notify(const char *text, const void *info, size_t siz
     const oclora_context *context = user;
     (void)info;
     (void)size;
+    if (!context) return; /* Oclgrind forgets the pointer */
     oclora_log(&context->env, OCLORA_LOG_WARN, "OpenCL driver of %s: %s", context->device.name,
                text ? text : "(no text)");
 }
