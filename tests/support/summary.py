@@ -1,0 +1,49 @@
+"""Counts the tests of ctest's JUnit reports: what failed, what was skipped and why, and one closing
+line. Usage: summary.py REPORT.xml..."""
+import re
+import sys
+import xml.etree.ElementTree as tree
+
+
+def last_lines(case, count):
+    text = case.findtext("system-out") or ""
+    return [line for line in text.strip().splitlines() if line.strip()][-count:]
+
+
+def reason(case):
+    lines = last_lines(case, 1000)
+    said = [line for line in lines if re.search(r"\bskip", line, re.IGNORECASE)]
+    return (said or lines or ["no reason given"])[-1].strip()
+
+
+def main():
+    passed, failed, skipped = [], [], []
+    for report in sys.argv[1:]:
+        try:
+            root = tree.parse(report).getroot()
+        except (OSError, tree.ParseError) as error:
+            failed.append((report, f"no report: {error}"))
+            continue
+        for case in root.iter("testcase"):
+            name = f"{report.split('/')[0]}: {case.get('name')}"
+            if case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
+                skipped.append((name, reason(case)))
+            elif case.find("failure") is not None or case.get("status") == "fail":
+                failed.append((name, case.find("failure").get("message", "")
+                               if case.find("failure") is not None else ""))
+            else:
+                passed.append(name)
+                # A program that ran may still have left out a part of itself.
+                for line in last_lines(case, 1000):
+                    if re.match(r"\s*skipped\b", line, re.IGNORECASE):
+                        print(f"part skipped  {name}: {line.strip()}")
+    for name, text in skipped:
+        print(f"skipped  {name}: {text}")
+    for name, text in failed:
+        print(f"FAILED   {name} {text}")
+    print(f"{len(passed)} passed, {len(failed)} failed, {len(skipped)} skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
