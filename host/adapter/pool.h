@@ -24,7 +24,8 @@ void oclora_pool_destroy(oclora_pool *pool);
  * "output" falls back to "token_embd"), checks shapes, resolves what needs the base (DoRA norms), and
  * refuses with MODULE_MISMATCH (names up to four missing modules and how many match), SHAPE_MISMATCH,
  * ALREADY_EXISTS (a different live adapter has the name), POOL_FULL (larger than the whole budget).
- * `name` is the caller's name for it. */
+ * A live adapter of this name with the same contents (hash, kind, bytes) is that adapter: its handle
+ * is returned and `image` destroyed. `name` is the caller's name for it, 1 to 127 bytes. */
 oclora_status oclora_pool_add(oclora_pool *pool, const char *name, oclora_adapter_image *image,
                               oclora_adapter_handle *out, oclora_error *err);
 
@@ -94,19 +95,15 @@ typedef struct oclora_lane {
 /* The adapters of one batch made resident and held until released: upload what is missing (evicting
  * others if needed), wait for it, count a use on each. Errors: STALE_HANDLE, POOL_FULL (the batch
  * alone exceeds what is not pinned), DEVICE_LOST... On error nothing is held. */
-typedef struct oclora_holding {
-    oclora_adapter_handle *handles;
-    uint32_t count;
-    uint32_t reserved;
-} oclora_holding;
 oclora_status oclora_pool_acquire(oclora_pool *pool, const oclora_adapter_handle *handles,
                                   uint32_t count, oclora_error *err);
 /* Call when the work that used them has finished. Unknown handles are ignored. */
 void oclora_pool_release(oclora_pool *pool, const oclora_adapter_handle *handles, uint32_t count);
 
-/* The lane of an acquired adapter for base weight `weight_id`; zeroed if the module is not adapted. */
-void oclora_pool_lane(oclora_pool *pool, oclora_adapter_handle handle, uint32_t weight_id,
-                      oclora_lane *out);
+/* The lane of an acquired adapter for base weight `weight_id`; zeroed if the module is not adapted.
+ * STALE_HANDLE, or WRONG_STATE if the adapter is not on the device; `*out` is zeroed then. Cheap. */
+oclora_status oclora_pool_lane(oclora_pool *pool, oclora_adapter_handle handle, uint32_t weight_id,
+                               oclora_lane *out);
 /* The ids of the base weights an adapter targets. `ids` NULL asks for the count. */
 oclora_status oclora_pool_targets(oclora_pool *pool, oclora_adapter_handle handle, uint32_t *ids,
                                   uint32_t *count, oclora_error *err);
