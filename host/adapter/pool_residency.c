@@ -157,17 +157,17 @@ static void fill_lanes(oclora_pool_adapter *adapter)
 
 /* The adapters stay in place while this runs: the caller's handles were resolved under the mutex
  * and their uses are counted. */
-typedef struct hold {
+typedef struct pool_hold {
     const oclora_adapter_handle *handles;
     uint32_t count;
-} hold;
+} pool_hold;
 
-static oclora_pool_adapter *held(oclora_pool *pool, const hold *hold, uint32_t i)
+static oclora_pool_adapter *held(oclora_pool *pool, const pool_hold *hold, uint32_t i)
 {
     return pool->slots[(uint32_t)hold->handles[i]].adapter;
 }
 
-static oclora_status resolve_all(oclora_pool *pool, const hold *hold, bool *resident,
+static oclora_status resolve_all(oclora_pool *pool, const pool_hold *hold, bool *resident,
                                  oclora_error *err)
 {
     *resident = true;
@@ -179,7 +179,7 @@ static oclora_status resolve_all(oclora_pool *pool, const hold *hold, bool *resi
     return OCLORA_OK;
 }
 
-static void count_uses(oclora_pool *pool, const hold *hold, bool add)
+static void count_uses(oclora_pool *pool, const pool_hold *hold, bool add)
 {
     pool->clock++;
     for (uint32_t i = 0; i < hold->count; i++) {
@@ -191,7 +191,7 @@ static void count_uses(oclora_pool *pool, const hold *hold, bool add)
 
 /* Whatever of the hold is LOADING becomes resident or, on failure, leaves the device; blocks that
  * may have been written are cleared. */
-static void settle(oclora_pool *pool, const hold *hold, bool written, oclora_status status)
+static void settle(oclora_pool *pool, const pool_hold *hold, bool written, oclora_status status)
 {
     for (uint32_t i = 0; i < hold->count; i++) {
         oclora_pool_adapter *adapter = held(pool, hold, i);
@@ -206,7 +206,7 @@ static void settle(oclora_pool *pool, const hold *hold, bool written, oclora_sta
     }
 }
 
-static oclora_status load_held(oclora_pool *pool, const hold *hold, oclora_error *err)
+static oclora_status load_held(oclora_pool *pool, const pool_hold *hold, oclora_error *err)
 {
     oclora_status status = OCLORA_OK;
     for (uint32_t i = 0; i < hold->count && status == OCLORA_OK; i++) {
@@ -236,7 +236,7 @@ static oclora_status load_held(oclora_pool *pool, const hold *hold, oclora_error
 oclora_status oclora_pool_acquire(oclora_pool *pool, const oclora_adapter_handle *handles,
                                   uint32_t count, oclora_error *err)
 {
-    const hold hold = {handles, count};
+    const pool_hold hold = {handles, count};
     bool resident = false;
     pthread_mutex_lock(&pool->mutex);
     oclora_status status = resolve_all(pool, &hold, &resident, err);
