@@ -32,8 +32,15 @@ oclora_status oclora_adapter_load(oclora_adapter_image **out, const oclora_env *
 
 /* As above from memory: a PEFT adapter's two files. */
 oclora_status oclora_adapter_load_memory(oclora_adapter_image **out, const oclora_env *env,
-                                         const char *config, size_t config_size, const void *tensors,
-                                         size_t tensors_size, uint32_t store, oclora_error *err);
+                                         const char *config, size_t config_size,
+                                         const void *tensors, size_t tensors_size, uint32_t store,
+                                         oclora_error *err);
+
+/* Stores the factors anew as `store` (OCLORA_STORE_*), at any time before they are used: Q8_0 comes
+ * after oclora_adapter_to_gguf_names, since rounded blocks cannot follow a change of row order.
+ * What a factor has been rounded to already stays so. Errors: VALUE_OVERFLOW, OUT_OF_HOST_MEMORY;
+ * the image can then only be destroyed. */
+oclora_status oclora_adapter_narrow(oclora_adapter_image *image, uint32_t store, oclora_error *err);
 
 /* Renames PEFT modules to the GGUF names of `model` and puts the rows of q and k (B, u, beta, c,
  * magnitude, mul_u) into the order the GGUF converter gives them for the llama architecture.

@@ -4,6 +4,7 @@
 
 #include "host/core/env.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct oclora_map {
@@ -16,7 +17,8 @@ typedef struct oclora_map {
 oclora_status oclora_map_open(oclora_map *out, const char *path, oclora_error *err);
 void oclora_map_close(oclora_map *map); /* zeroed maps are allowed */
 
-/* SHA-256 of `size` bytes. */
-void oclora_sha256(const void *data, uint64_t size, uint8_t digest[32]);
+/* SHA-256 of `size` bytes. False, with an all-zero digest, when the library could not get memory: such
+ * a digest must not be compared. */
+bool oclora_sha256(const void *data, uint64_t size, uint8_t digest[32]);
 
 #endif
