@@ -1,0 +1,124 @@
+/* lora_expand.cl - EXPAND: for every row of a work list, entries e in order,
+ *   y = yb + sum_e w_e * ((u_e - 1) o yb + beta_e o (B_e^T h_e) + c_e)
+ * with yb the base product that y holds on entry. linear_bias adds a bias to all rows afterwards.
+ * Reference variants.
+ *
+ * Order per output: t = sum_j h[j] B[j][o] by fma, j ascending from 0; then t * beta, + c, fma(u - 1, yb,
+ * t), fma(w, t, y). The same in both classes and for every chunk; with a weight of 0 a row has no entry
+ * and is not touched.
+ *
+ * Grid. CPU class: (ceil(d_out / 64), chunks), groups of 1. GPU class: (d_out rounded up to 64, chunks),
+ * groups of 64. hidden is f32 [n_hidden][hidden_stride]; where an adapter has a core its h begins at
+ * g_offset of the same buffer. Any d_out; y rows of any stride (bytes, multiple of 4). */
+#pragma OPENCL FP_CONTRACT OFF
+#include "lora_types.cl"
+
+#define LANE(adapter) (((__global const lora_lane *)(lanes + lane_offset))[adapter])
+#define Y_ROW(m) ((__global float *)(y_base + y_offset + (ulong)(m)*y_stride))
+#define HIDDEN(lane, slot)                                                                         \
+    ((__global const float *)(h_base + ((lane).core ? g_offset : h_offset)) +                      \
+     (ulong)(slot)*hidden_stride)
+
+#define EXPAND_ARGS                                                                                \
+    __global const uchar *restrict pool, ulong pool_offset, __global const uchar *restrict lanes,  \
+        ulong lane_offset, WORK_ARGS, __global const uchar *restrict h_base, ulong h_offset,       \
+        ulong g_offset, uint hidden_stride, __global uchar *restrict y_base, ulong y_offset,       \
+        ulong y_stride, uint d_out
+
+#ifndef OCLORA_CLASS_GPU
+enum { OUTPUT_TILE = 64 };
+
+inline float16 floats16(__global const float *p, uint n)
+{
+    if (n == 16) return vload16(0, p);
+    float values[16];
+    for (uint i = 0; i < 16; i++) values[i] = i < n ? p[i] : 0.0f;
+    return vload16(0, values);
+}
+
+inline void store16(__global float *p, float16 v, uint n)
+{
+    if (n == 16) {
+        vstore16(v, 0, p);
+        return;
+    }
+    float values[16];
+    vstore16(v, 0, values);
+    for (uint i = 0; i < n; i++) p[i] = values[i];
+}
+
+/* sum_j h[j] B[j][o .. o + n) */
+inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global const float *h, uint o,
+                        uint n, uint d_out)
+{
+    ulong row = factor_row_bytes(lane->type_b, d_out);
+    float16 sum = 0.0f;
+    if (n == 16)
+        for (uint j = 0; j < lane->rank; j++, b += row)
+            sum = fma((float16)(h[j]), factor_values16(lane->type_b, b, o), sum);
+    else
+        for (uint j = 0; j < lane->rank; j++, b += row)
+            sum = fma((float16)(h[j]), factor_tail16(lane->type_b, b, o, n), sum);
+    return sum;
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_ARGS)
+{
+    pool += pool_offset;
+    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
+    uint first = get_global_id(0) * OUTPUT_TILE, end = min(first + OUTPUT_TILE, d_out);
+    for (uint i = 0; i < chunk.n_rows; i++) {
+        __global float *y = Y_ROW(WORK_ROW(chunk.row_first + i));
+        uint slot = chunk.hidden_first + i * chunk.n_entries;
+        for (uint o = first; o < end; o += 16) {
+            uint n = min(16u, end - o);
+            float16 base = floats16(y + o, n), out = base;
+            for (uint e = 0; e < chunk.n_entries; e++) {
+                lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
+                float16 t = expand16(&lane, pool + lane.b, HIDDEN(lane, slot + e), o, n, d_out);
+                if (lane.beta) t *= floats16(POOL_FLOATS(lane.beta) + o, n);
+                if (lane.c) t += floats16(POOL_FLOATS(lane.c) + o, n);
+                if (lane.u) t = fma(floats16(POOL_FLOATS(lane.u) + o, n) - 1.0f, base, t);
+                if (lane.rank || lane.c || lane.u)
+                    out = fma((float16)(WORK_WEIGHT(slot + e)), t, out);
+            }
+            store16(y + o, out, n);
+        }
+    }
+}
+#else
+__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void lora_expand(EXPAND_ARGS)
+{
+    pool += pool_offset;
+    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
+    uint o = get_global_id(0);
+    if (o >= d_out) return;
+    for (uint i = 0; i < chunk.n_rows; i++) {
+        __global float *y = Y_ROW(WORK_ROW(chunk.row_first + i));
+        uint slot = chunk.hidden_first + i * chunk.n_entries;
+        float base = y[o], out = base;
+        for (uint e = 0; e < chunk.n_entries; e++) {
+            lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
+            __global const float *h = HIDDEN(lane, slot + e);
+            __global const uchar *b = pool + lane.b;
+            ulong row = factor_row_bytes(lane.type_b, d_out);
+            float t = 0.0f;
+            for (uint j = 0; j < lane.rank; j++, b += row)
+                t = fma(h[j], factor_value(lane.type_b, b, o), t);
+            if (lane.beta) t *= POOL_FLOATS(lane.beta)[o];
+            if (lane.c) t += POOL_FLOATS(lane.c)[o];
+            if (lane.u) t = fma(POOL_FLOATS(lane.u)[o] - 1.0f, base, t);
+            if (lane.rank || lane.c || lane.u) out = fma(WORK_WEIGHT(slot + e), t, out);
+        }
+        y[o] = out;
+    }
+}
+#endif
+
+/* y[m][o] += bias[o] for all rows; one work-item per (o, m). */
+__kernel void linear_bias(__global const uchar *restrict bias_base, ulong bias_offset,
+                          __global uchar *restrict y_base, ulong y_offset, ulong y_stride)
+{
+    size_t o = get_global_id(0);
+    Y_ROW(get_global_id(1))[o] += ((__global const float *)(bias_base + bias_offset))[o];
+}

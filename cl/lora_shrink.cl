@@ -1,0 +1,157 @@
+/* lora_shrink.cl - SHRINK: hidden[slot][j] = scale[j] * sum_k A[j][k] (P x)[k] for every hidden slot
+ * (chunk, row, entry) of a work list and every rank row j of the slot's adapter; P sums `group`
+ * neighbours. lora_core then applies h' = M h where an adapter has a core. Reference variants.
+ *
+ * Order per (row, rank row), whatever the chunk: CPU class, 16 partial sums by k mod 16, each k
+ * ascending, added as a tree. GPU class, 64 partial sums by k mod 64, added as a tree.
+ *
+ * Grid. CPU class: (rank tiles of 4, chunks), groups of 1. GPU class: (64 * rank tiles, chunks), groups
+ * of 64. `lanes` begins at the weight's first lane. hidden is f32 [n_hidden][hidden_stride], and
+ * hidden_stride >= every rank in use. Slots of adapters that leave the weight alone are not written.
+ * Any d_in that is a multiple of the group; x rows of any stride (bytes, multiple of 4). */
+#pragma OPENCL FP_CONTRACT OFF
+#include "lora_types.cl"
+
+#define SHRINK_ARGS                                                                                \
+    __global const uchar *restrict pool, ulong pool_offset, __global const uchar *restrict lanes,  \
+        ulong lane_offset, WORK_ARGS, __global const uchar *restrict x_base, ulong x_offset,       \
+        ulong x_stride, __global uchar *restrict h_base, ulong h_offset, uint hidden_stride,       \
+        uint d_in
+
+#define LANE(adapter) (((__global const lora_lane *)(lanes + lane_offset))[adapter])
+#define X_ROW(m) ((__global const float *)(x_base + x_offset + (ulong)(m)*x_stride))
+#define HIDDEN(slot) ((__global float *)(h_base + h_offset) + (ulong)(slot)*hidden_stride)
+enum { RANK_TILE = 4 };
+
+/* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
+inline float grouped_input(__global const float *x, uint k, uint group)
+{
+    float sum = x[(ulong)k * group];
+    for (uint g = 1; g < group; g++) sum += x[(ulong)k * group + g];
+    return sum;
+}
+
+#ifndef OCLORA_CLASS_GPU
+inline float16 inputs16(__global const float *x, uint k, uint n, uint group)
+{
+    if (group == 1 && n == 16) return vload16(0, x + k);
+    float values[16];
+    for (uint i = 0; i < 16; i++) values[i] = i < n ? grouped_input(x, k + i, group) : 0.0f;
+    return vload16(0, values);
+}
+
+inline float sum16(float16 v)
+{
+    float8 a = v.lo + v.hi;
+    float4 b = a.lo + a.hi;
+    float2 c = b.lo + b.hi;
+    return c.x + c.y;
+}
+
+/* Four rank rows at once; past the last rank the last is computed again and not stored. */
+inline float4 shrink4(const lora_lane *lane, __global const uchar *a, uint j0,
+                      __global const float *x, uint n)
+{
+    ulong row = factor_row_bytes(lane->type_a, n);
+    uint last = lane->rank - 1, type = lane->type_a;
+    __global const uchar *a0 = a + j0 * row, *a1 = a + min(j0 + 1, last) * row;
+    __global const uchar *a2 = a + min(j0 + 2, last) * row, *a3 = a + min(j0 + 3, last) * row;
+    float16 s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+    uint k = 0;
+    for (; k + 16 <= n; k += 16) {
+        float16 v = inputs16(x, k, 16, lane->group);
+        s0 = fma(v, factor_values16(type, a0, k), s0);
+        s1 = fma(v, factor_values16(type, a1, k), s1);
+        s2 = fma(v, factor_values16(type, a2, k), s2);
+        s3 = fma(v, factor_values16(type, a3, k), s3);
+    }
+    if (k < n) {
+        float16 v = inputs16(x, k, n - k, lane->group);
+        s0 = fma(v, factor_tail16(type, a0, k, n - k), s0);
+        s1 = fma(v, factor_tail16(type, a1, k, n - k), s1);
+        s2 = fma(v, factor_tail16(type, a2, k, n - k), s2);
+        s3 = fma(v, factor_tail16(type, a3, k, n - k), s3);
+    }
+    return (float4)(sum16(s0), sum16(s1), sum16(s2), sum16(s3));
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_shrink(SHRINK_ARGS)
+{
+    pool += pool_offset;
+    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
+    uint j0 = get_global_id(0) * RANK_TILE;
+    for (uint e = 0; e < chunk.n_entries; e++) {
+        lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
+        if (j0 >= lane.rank) continue;
+        for (uint i = 0; i < chunk.n_rows; i++) {
+            __global const float *x = X_ROW(WORK_ROW(chunk.row_first + i));
+            float sums[4];
+            vstore4(shrink4(&lane, pool + lane.a, j0, x, d_in / lane.group), 0, sums);
+            __global float *h = HIDDEN(chunk.hidden_first + i * chunk.n_entries + e);
+            for (uint j = j0; j < min(j0 + RANK_TILE, lane.rank); j++)
+                h[j] = POOL_FLOATS(lane.scale)[j] * sums[j - j0];
+        }
+    }
+}
+#else
+enum { GROUP = 64 };
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_shrink(SHRINK_ARGS)
+{
+    __local float partial[RANK_TILE][GROUP];
+    pool += pool_offset;
+    lora_chunk chunk = WORK_CHUNK(get_group_id(1));
+    uint j0 = get_group_id(0) * RANK_TILE, l = get_local_id(0);
+    for (uint e = 0; e < chunk.n_entries; e++) {
+        lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
+        if (j0 >= lane.rank) continue; /* the same for the whole group */
+        uint n = d_in / lane.group, n_j = min((uint)RANK_TILE, lane.rank - j0);
+        ulong row = factor_row_bytes(lane.type_a, n);
+        for (uint i = 0; i < chunk.n_rows; i++) {
+            __global const float *x = X_ROW(WORK_ROW(chunk.row_first + i));
+            float sums[RANK_TILE];
+            for (uint j = 0; j < RANK_TILE; j++) sums[j] = 0.0f;
+            for (uint k = l; k < n; k += GROUP) {
+                float v = grouped_input(x, k, lane.group);
+                for (uint j = 0; j < RANK_TILE; j++)
+                    sums[j] = fma(v, factor_value(lane.type_a, pool + lane.a +
+                                                      (j0 + min(j, n_j - 1)) * row, k), sums[j]);
+            }
+            for (uint j = 0; j < RANK_TILE; j++) partial[j][l] = sums[j];
+            barrier(CLK_LOCAL_MEM_FENCE);
+            for (uint half_size = GROUP / 2; half_size; half_size /= 2) {
+                if (l < half_size)
+                    for (uint j = 0; j < RANK_TILE; j++) partial[j][l] += partial[j][l + half_size];
+                barrier(CLK_LOCAL_MEM_FENCE);
+            }
+            if (l < n_j)
+                HIDDEN(chunk.hidden_first + i * chunk.n_entries + e)[j0 + l] =
+                    POOL_FLOATS(lane.scale)[j0 + l] * partial[l][0];
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
+    }
+}
+#endif
+
+/* h'[slot] = M h[slot] for slots whose adapter has a core, k ascending; others are left as they are (the
+ * reader looks at lane.core too). One work-item per (rank row, chunk); h' begins at g_offset of h. */
+__kernel void lora_core(__global const uchar *restrict pool, ulong pool_offset,
+                        __global const uchar *restrict lanes, ulong lane_offset, WORK_ARGS,
+                        __global uchar *h_base, ulong h_offset, ulong g_offset, uint hidden_stride)
+{
+    pool += pool_offset;
+    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
+    uint j = get_global_id(0);
+    for (uint e = 0; e < chunk.n_entries; e++) {
+        lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
+        if (!lane.core || j >= lane.rank) continue;
+        __global const float *core = POOL_FLOATS(lane.core) + (ulong)j * lane.rank;
+        for (uint i = 0; i < chunk.n_rows; i++) {
+            uint slot = chunk.hidden_first + i * chunk.n_entries + e;
+            __global const float *h = HIDDEN(slot);
+            float sum = 0.0f;
+            for (uint k = 0; k < lane.rank; k++) sum = fma(core[k], h[k], sum);
+            *((__global float *)(h_base + g_offset) + (ulong)slot * hidden_stride + j) = sum;
+        }
+    }
+}

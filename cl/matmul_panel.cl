@@ -1,0 +1,292 @@
+/* matmul_panel.cl - y[m][o] = sum_k x[m][k] * w[o][k] over a base weight in PANEL layout
+ * (host/base/layout.h), f32 in and out, for any number of rows.
+ *
+ * Variants: -DTYPE=0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0, 5 q4_1. CPU class: panel_rows with -DMR=1, 4
+ * or 8 rows a work-item and -DNV panels of 16 outputs; panel_tile for many rows. GPU class: the same
+ * entries, a group of 16 outputs by 8 slices, and a local-memory tile.
+ *
+ * Order. CPU class: one accumulator per output, k ascending, fma(x, w, acc). GPU class: the inputs are
+ * cut into 8 slices of whole blocks, each summed as above, and the slices are added in order. Both hold
+ * for every entry and row count, so a row's result does not depend on the others.
+ *
+ * Preconditions: d_in % 32 == 0, d_out % 16 == 0, offsets and row strides (in bytes) multiples of 4 (w's
+ * offset of 2), y apart from x and w. Rows past n_rows and panels past the last are never touched.
+ * Many-row entries park running sums in y. */
+#pragma OPENCL FP_CONTRACT OFF
+#ifndef TYPE
+#define TYPE 0
+#endif
+#ifndef MR
+#define MR 8
+#endif
+#ifndef NV
+#define NV 2
+#endif
+#ifndef KP
+#define KP 288 /* inputs of a dequantised tile; a multiple of 32 */
+#endif
+
+/* Bytes of one panel in the values plane. */
+#if TYPE == 0
+#define PANEL_BYTES(d_in) ((ulong)(d_in) * 64)
+#elif TYPE == 1 || TYPE == 2
+#define PANEL_BYTES(d_in) ((ulong)(d_in) * 32)
+#elif TYPE == 3
+#define PANEL_BYTES(d_in) ((ulong)(d_in) * 16)
+#else
+#define PANEL_BYTES(d_in) ((ulong)(d_in) * 8)
+#endif
+#define SCALE_BYTES(d_in) ((ulong)(d_in)) /* f16 [d_in / 32][16] */
+
+#define MATMUL_ARGS                                                                                \
+    __global const uchar *restrict w_base, ulong w_offset, ulong d_plane, ulong m_plane,           \
+        __global const uchar *restrict x_base, ulong x_offset, ulong x_stride,                     \
+        __global uchar *restrict y_base, ulong y_offset, ulong y_stride, uint d_in, uint d_out,    \
+        uint n_rows
+
+#define X_ROW(m) ((__global const float *)(x_base + x_offset + (ulong)(m) * x_stride))
+#define Y_ROW(m) ((__global float *)(y_base + y_offset + (ulong)(m) * y_stride))
+
+#ifndef OCLORA_CLASS_GPU
+#define HALF16(p) vload_half16(0, (__global const half *)(p))
+#define UNROLL _Pragma("unroll")
+#define UNROLL4 _Pragma("unroll 4")
+
+/* BLOCK32(b, q, USE): dequantises input block b of NV panels whose values begin at q, and hands every
+ * input k = 32 b + j with its NV vectors of weights to USE(k, w). Panels lie PANEL_BYTES apart. */
+#if TYPE == 0
+#define LOAD_DENSE(p) vload16(0, (__global const float *)(p))
+#define DENSE_BYTES 64
+#elif TYPE == 1
+#define LOAD_DENSE(p) HALF16(p)
+#define DENSE_BYTES 32
+#elif TYPE == 2
+#define LOAD_DENSE(p) as_float16(convert_uint16(vload16(0, (__global const ushort *)(p))) << 16)
+#define DENSE_BYTES 32
+#endif
+
+#if TYPE <= 2
+#define BLOCK32(b, q, USE)                                                                         \
+    UNROLL4 for (uint j = 0; j < 32; j++) {                                                        \
+        float16 w[NV];                                                                             \
+        UNROLL for (int v = 0; v < NV; v++)                                                        \
+            w[v] = LOAD_DENSE(q + v * panel + ((ulong)(b) * 32 + j) * DENSE_BYTES);                \
+        USE((b) * 32 + j, w)                                                                       \
+    }
+#elif TYPE == 3
+#define BLOCK32(b, q, USE)                                                                         \
+    float16 d[NV];                                                                                 \
+    UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b) * 32); \
+    UNROLL4 for (uint j = 0; j < 32; j++) {                                                        \
+        float16 w[NV];                                                                             \
+        UNROLL for (int v = 0; v < NV; v++)                                                        \
+            w[v] = convert_float16(vload16(0, (__global const char *)(q + v * panel +              \
+                                                   ((ulong)(b) * 32 + j) * 16))) * d[v];           \
+        USE((b) * 32 + j, w)                                                                       \
+    }
+#else
+#if TYPE == 4
+#define FROM_NIBBLE(n, v) ((n)*d[v])
+#define NIBBLES(u) (convert_float16(u) - 8.0f)
+#define LOAD_MINIMA(b)
+#else
+#define FROM_NIBBLE(n, v) fma(n, d[v], mn[v])
+#define NIBBLES(u) convert_float16(u)
+#define LOAD_MINIMA(b)                                                                             \
+    float16 mn[NV];                                                                                \
+    UNROLL for (int v = 0; v < NV; v++) mn[v] = HALF16(minima + v * scale_panel + (ulong)(b) * 32);
+#endif
+#define BLOCK32(b, q, USE)                                                                         \
+    float16 d[NV];                                                                                 \
+    UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b) * 32); \
+    LOAD_MINIMA(b)                                                                                 \
+    UNROLL4 for (uint j = 0; j < 16; j++) {                                                        \
+        float16 w[NV], w1[NV];                                                                     \
+        UNROLL for (int v = 0; v < NV; v++) {                                                      \
+            int16 u = convert_int16(vload16(0, q + v * panel + ((ulong)(b) * 16 + j) * 16));       \
+            w[v] = FROM_NIBBLE(NIBBLES(u & 15), v);                                                \
+            w1[v] = FROM_NIBBLE(NIBBLES(u >> 4), v);                                               \
+        }                                                                                          \
+        USE((b) * 32 + 2 * j, w)                                                                   \
+        USE((b) * 32 + 2 * j + 1, w1)                                                              \
+    }
+#endif
+
+#define PANEL_POINTERS(p0)                                                                         \
+    ulong panel = PANEL_BYTES(d_in), scale_panel = SCALE_BYTES(d_in);                              \
+    __global const uchar *q = w_base + w_offset + (p0)*panel;                                      \
+    __global const uchar *scales = w_base + w_offset + d_plane + (p0)*scale_panel;                 \
+    __global const uchar *minima = w_base + w_offset + m_plane + (p0)*scale_panel;
+
+#define ACCUMULATE(k, w)                                                                           \
+    UNROLL for (int r = 0; r < MR; r++)                                                            \
+    {                                                                                              \
+        float16 xr = (float16)(x[r][k]);                                                           \
+        UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(xr, w[v], acc[r][v]);                  \
+    }
+
+/* Global size (panels / NV, ceil(n_rows / MR)); d_out % (16 NV) == 0 here: the host gives leftover
+ * panels to a launch of NV = 1 at a panel offset. A short last tile computes its last row again. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void panel_rows(MATMUL_ARGS,
+                                                                        uint panel_first)
+{
+    uint m0 = get_global_id(1) * MR;
+    ulong p0 = panel_first + get_global_id(0) * NV;
+    PANEL_POINTERS(p0)
+    __global const float *x[MR];
+    UNROLL for (int r = 0; r < MR; r++) x[r] = X_ROW(min(m0 + r, n_rows - 1));
+    float16 acc[MR][NV];
+    UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = 0.0f;
+    for (uint b = 0; b < d_in / 32; b++) {
+        BLOCK32(b, q, ACCUMULATE)
+    }
+    UNROLL for (int r = 0; r < MR; r++) if (m0 + r < n_rows)
+        UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], p0 + v, Y_ROW(m0 + r));
+}
+
+#define STORE_TILE(k, w) UNROLL for (int v = 0; v < NV; v++) tile[((k)-k0) * NV + v] = w[v];
+
+/* As above for many rows: each tile of inputs is dequantised once for rows [first, first + block_rows),
+ * first = global id 1 times block_rows. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void panel_tile(MATMUL_ARGS,
+                                                                        uint panel_first,
+                                                                        uint block_rows)
+{
+    __local float16 tile[KP * NV];
+    ulong p0 = panel_first + get_global_id(0) * NV;
+    uint m_first = get_global_id(1) * block_rows, m_end = min(m_first + block_rows, n_rows);
+    PANEL_POINTERS(p0)
+    for (uint k0 = 0; k0 < d_in; k0 += KP) {
+        uint kn = min((uint)KP, d_in - k0);
+        for (uint b = k0 / 32; b < (k0 + kn) / 32; b++) {
+            BLOCK32(b, q, STORE_TILE)
+        }
+        for (uint m0 = m_first; m0 < m_end; m0 += MR) {
+            __global const float *x[MR];
+            float16 acc[MR][NV];
+            UNROLL for (int r = 0; r < MR; r++)
+            {
+                uint m = min(m0 + r, m_end - 1);
+                x[r] = X_ROW(m) + k0;
+                UNROLL for (int v = 0; v < NV; v++)
+                    acc[r][v] = k0 ? vload16(p0 + v, Y_ROW(m)) : (float16)(0.0f);
+            }
+            UNROLL4 for (uint k = 0; k < kn; k++)
+            {
+                float16 w[NV];
+                UNROLL for (int v = 0; v < NV; v++) w[v] = tile[k * NV + v];
+                ACCUMULATE(k, w)
+            }
+            UNROLL for (int r = 0; r < MR; r++) if (m0 + r < m_end)
+                UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], p0 + v, Y_ROW(m0 + r));
+        }
+    }
+}
+
+#else /* GPU class */
+
+/* One weight: output `row` of a panel, input k. */
+inline float panel_weight(__global const uchar *q, __global const uchar *scales,
+                          __global const uchar *minima, uint k, uint row)
+{
+#if TYPE == 0
+    return ((__global const float *)q)[(ulong)k * 16 + row];
+#elif TYPE == 1
+    return vload_half((ulong)k * 16 + row, (__global const half *)q);
+#elif TYPE == 2
+    return as_float((uint)((__global const ushort *)q)[(ulong)k * 16 + row] << 16);
+#else
+    float d = vload_half((ulong)(k / 32) * 16 + row, (__global const half *)scales);
+#if TYPE == 3
+    return (float)((__global const char *)q)[(ulong)k * 16 + row] * d;
+#else
+    uint byte = q[(ulong)(k / 2) * 16 + row];
+    float n = (float)(k & 1 ? byte >> 4 : byte & 15u);
+#if TYPE == 4
+    return (n - 8.0f) * d;
+#else
+    return fma(n, d, vload_half((ulong)(k / 32) * 16 + row, (__global const half *)minima));
+#endif
+#endif
+#endif
+}
+
+enum { SLICES = 8 };
+
+/* Inputs of slice s are [s * slice_inputs, (s + 1) * slice_inputs), cut at d_in. */
+inline uint slice_inputs(uint d_in)
+{
+    return (d_in / 32 + SLICES - 1) / SLICES * 32;
+}
+
+#define PANEL_PLANES(p)                                                                            \
+    __global const uchar *q = w_base + w_offset + (p)*PANEL_BYTES(d_in);                           \
+    __global const uchar *scales = w_base + w_offset + d_plane + (p)*SCALE_BYTES(d_in);            \
+    __global const uchar *minima = w_base + w_offset + m_plane + (p)*SCALE_BYTES(d_in);
+
+/* Groups of (16 outputs, 8 slices); group id (panel, tile of MR rows). */
+__kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void panel_rows(MATMUL_ARGS)
+{
+    __local float partial[SLICES][MR][16];
+    uint row = get_local_id(0), slice = get_local_id(1);
+    ulong p = get_group_id(0);
+    uint m0 = get_group_id(1) * MR, step = slice_inputs(d_in);
+    PANEL_PLANES(p)
+    __global const float *x[MR];
+    float acc[MR];
+    for (int r = 0; r < MR; r++) {
+        x[r] = X_ROW(min(m0 + r, n_rows - 1));
+        acc[r] = 0.0f;
+    }
+    uint end = min((slice + 1) * step, d_in);
+    for (uint k = slice * step; k < end; k++) {
+        float w = panel_weight(q, scales, minima, k, row);
+        for (int r = 0; r < MR; r++) acc[r] = fma(x[r][k], w, acc[r]);
+    }
+    for (int r = 0; r < MR; r++) partial[slice][r][row] = acc[r];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    uint used = (d_in + step - 1) / step; /* the last slices of a small d_in are empty */
+    for (uint r = slice; r < MR; r += SLICES) {
+        float sum = partial[0][r][row];
+        for (uint s = 1; s < used; s++) sum += partial[s][r][row];
+        if (m0 + r < n_rows) Y_ROW(m0 + r)[p * 16 + row] = sum;
+    }
+}
+
+enum { TILE_ROWS = 32, TILE_INPUTS = 32 };
+
+/* Groups of (16 outputs, 8): a tile of 32 rows by 16 outputs, four rows a work-item; group id (panel,
+ * tile). A slice is a whole number of 32-input steps. */
+__kernel __attribute__((reqd_work_group_size(16, 8, 1))) void panel_tile(MATMUL_ARGS)
+{
+    __local float xs[TILE_ROWS][TILE_INPUTS + 1], ws[TILE_INPUTS][16];
+    uint row = get_local_id(0), lane = get_local_id(1), local_id = lane * 16 + row;
+    ulong p = get_group_id(0);
+    uint m0 = get_group_id(1) * TILE_ROWS, step = slice_inputs(d_in);
+    PANEL_PLANES(p)
+    float total[4], acc[4];
+    for (int r = 0; r < 4; r++) total[r] = acc[r] = 0.0f;
+    for (uint k0 = 0; k0 < d_in; k0 += TILE_INPUTS) {
+        for (uint i = local_id; i < TILE_ROWS * TILE_INPUTS; i += 128)
+            xs[i / TILE_INPUTS][i % TILE_INPUTS] =
+                X_ROW(min(m0 + i / TILE_INPUTS, n_rows - 1))[k0 + i % TILE_INPUTS];
+        for (uint k = lane; k < TILE_INPUTS; k += 8)
+            ws[k][row] = panel_weight(q, scales, minima, k0 + k, row);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint k = 0; k < TILE_INPUTS; k++) {
+            float w = ws[k][row];
+            for (int r = 0; r < 4; r++) acc[r] = fma(xs[lane * 4 + r][k], w, acc[r]);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        uint next = k0 + TILE_INPUTS;
+        if (next % step == 0 || next == d_in) {
+            for (int r = 0; r < 4; r++) {
+                total[r] = next <= step ? acc[r] : total[r] + acc[r];
+                acc[r] = 0.0f;
+            }
+        }
+    }
+    for (int r = 0; r < 4; r++)
+        if (m0 + lane * 4 + r < n_rows) Y_ROW(m0 + lane * 4 + r)[p * 16 + row] = total[r];
+}
+#endif

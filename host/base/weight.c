@@ -1,0 +1,163 @@
+#include "host/base/weight.h"
+
+#include <pthread.h>
+#include <string.h>
+
+typedef struct entry {
+    oclora_weight *weight; /* NULL once removed; ids are never reused */
+    uint32_t hash;
+} entry;
+
+struct oclora_base {
+    oclora_env env;
+    oclora_context *context;
+    pthread_mutex_t lock;
+    entry *entries;
+    size_t count;
+    size_t capacity;
+};
+
+static uint32_t name_hash(const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 16777619u;
+    return hash;
+}
+
+oclora_status oclora_base_create(oclora_base **out, oclora_context *context, oclora_error *err)
+{
+    const oclora_env *env = oclora_context_env(context);
+    oclora_base *base = oclora_alloc(env, 1, sizeof *base);
+    if (!base) return oclora_fail_memory(err, sizeof *base, "a registry of base weights");
+    base->env = *env;
+    base->context = context;
+    if (pthread_mutex_init(&base->lock, NULL)) {
+        oclora_release(env, base);
+        return oclora_fail(err, OCLORA_INTERNAL, "a mutex could not be made for base weights");
+    }
+    *out = base;
+    return OCLORA_OK;
+}
+
+void oclora_base_destroy(oclora_base *base)
+{
+    if (!base) return;
+    oclora_env env = base->env;
+    for (size_t i = 0; i < base->count; i++) oclora_release(&env, base->entries[i].weight);
+    oclora_release(&env, base->entries);
+    pthread_mutex_destroy(&base->lock);
+    oclora_release(&env, base);
+}
+
+static oclora_status check_weight(const char *name, oclora_type type, uint32_t d_in, uint32_t d_out,
+                                  const oclora_buffer *buffer, uint64_t offset, uint64_t bytes,
+                                  oclora_error *err)
+{
+    if (strlen(name) >= OCLORA_WEIGHT_NAME)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                           "the weight name '%.40s...' is longer than %d bytes", name,
+                           OCLORA_WEIGHT_NAME - 1);
+    if (!bytes)
+        return oclora_fail(err, OCLORA_SHAPE_MISMATCH,
+                           "weight '%s' [%u, %u] is empty or not whole "
+                           "blocks of type %s",
+                           name, (unsigned)d_out, (unsigned)d_in, oclora_type_name(type));
+    uint64_t room = oclora_buffer_bytes(buffer);
+    if (offset > room || bytes > room - offset)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                           "weight '%s' (%llu bytes at %llu) does not fit its buffer of %llu", name,
+                           (unsigned long long)bytes, (unsigned long long)offset,
+                           (unsigned long long)room);
+    return OCLORA_OK;
+}
+
+/* Sets `ambiguous` of all live weights of the name: more than one means none can be told apart. */
+static void mark_ambiguous(oclora_base *base, uint32_t hash, const char *name)
+{
+    uint32_t live = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < base->count; i++) {
+            entry *e = &base->entries[i];
+            if (!e->weight || e->hash != hash || strcmp(e->weight->name, name)) continue;
+            if (pass)
+                e->weight->ambiguous = live > 1;
+            else
+                live++;
+        }
+}
+
+oclora_status oclora_base_add(oclora_base *base, const char *name, oclora_type type, uint32_t d_in,
+                              uint32_t d_out, oclora_buffer *buffer, uint64_t offset,
+                              const oclora_weight **out, oclora_error *err)
+{
+    uint64_t bytes = oclora_type_row_bytes(type, d_in) * d_out;
+    OCLORA_TRY(check_weight(name, type, d_in, d_out, buffer, offset, bytes, err));
+    oclora_weight *weight = oclora_alloc(&base->env, 1, sizeof *weight);
+    if (!weight) return oclora_fail_memory(err, sizeof *weight, "a base weight's record");
+    memcpy(weight->name, name, strlen(name) + 1);
+    weight->type = type;
+    weight->layout =
+        oclora_panel_fits(type, d_in, d_out) ? OCLORA_LAYOUT_PANEL : OCLORA_LAYOUT_PLAIN;
+    weight->d_in = d_in;
+    weight->d_out = d_out;
+    weight->buffer = buffer;
+    weight->offset = offset;
+    weight->bytes = bytes;
+    pthread_mutex_lock(&base->lock);
+    oclora_status status = oclora_reserve(&base->env, &base->entries, &base->capacity,
+                                          base->count + 1, sizeof *base->entries, err);
+    if (status == OCLORA_OK) {
+        weight->id = (uint32_t)base->count;
+        entry *e = &base->entries[base->count++];
+        e->weight = weight;
+        e->hash = name_hash(name);
+        mark_ambiguous(base, e->hash, name);
+        *out = weight;
+    }
+    pthread_mutex_unlock(&base->lock);
+    if (status != OCLORA_OK) oclora_release(&base->env, weight);
+    return status;
+}
+
+void oclora_base_remove_buffer(oclora_base *base, const oclora_buffer *buffer)
+{
+    pthread_mutex_lock(&base->lock);
+    for (size_t i = 0; i < base->count; i++) {
+        entry *e = &base->entries[i];
+        if (!e->weight || e->weight->buffer != buffer) continue;
+        oclora_weight *weight = e->weight;
+        e->weight = NULL;
+        if (weight->ambiguous) mark_ambiguous(base, e->hash, weight->name);
+        oclora_release(&base->env, weight);
+    }
+    pthread_mutex_unlock(&base->lock);
+}
+
+const oclora_weight *oclora_base_find(oclora_base *base, const char *name)
+{
+    uint32_t hash = name_hash(name);
+    const oclora_weight *found = NULL;
+    pthread_mutex_lock(&base->lock);
+    for (size_t i = 0; i < base->count && !found; i++) {
+        const entry *e = &base->entries[i];
+        if (e->weight && e->hash == hash && !strcmp(e->weight->name, name)) found = e->weight;
+    }
+    pthread_mutex_unlock(&base->lock);
+    return found;
+}
+
+const oclora_weight *oclora_base_find_id(oclora_base *base, uint32_t id)
+{
+    pthread_mutex_lock(&base->lock);
+    const oclora_weight *found = id < base->count ? base->entries[id].weight : NULL;
+    pthread_mutex_unlock(&base->lock);
+    return found;
+}
+
+uint32_t oclora_base_id_limit(oclora_base *base)
+{
+    pthread_mutex_lock(&base->lock);
+    uint32_t limit = (uint32_t)base->count;
+    pthread_mutex_unlock(&base->lock);
+    return limit;
+}

@@ -1,0 +1,12 @@
+/* panel.h - the base product over a PANEL weight. */
+#ifndef OCLORA_OP_PANEL_H
+#define OCLORA_OP_PANEL_H
+
+#include "host/op/tensor.h"
+
+/* y[t] = W x[t] for the `rows` contiguous rows of x and y (checked by the caller). */
+oclora_status oclora_panel_matmul(oclora_stream *stream, const oclora_weight *weight,
+                                  const oclora_tensor *x, const oclora_tensor *y, uint32_t rows,
+                                  oclora_error *err);
+
+#endif
