@@ -1,7 +1,7 @@
 #include "host/adapter/pool_private.h"
 
-#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static oclora_status pool_open(oclora_pool *pool, oclora_error *err)
 {
@@ -18,6 +18,16 @@ static oclora_status pool_open(oclora_pool *pool, oclora_error *err)
     return oclora_buffer_create(&pool->buffer, pool->context, pool->arena.end, err);
 }
 
+/* Differs between pools that live together (the address) and, all but surely, from pools that were
+ * at the same address before (the time). */
+static uint32_t make_salt(const oclora_pool *pool)
+{
+    struct timespec now = {0};
+    timespec_get(&now, TIME_UTC);
+    const uint64_t mixed = ((uint64_t)(uintptr_t)pool >> 6) ^ (uint64_t)now.tv_nsec * 2654435761u;
+    return (uint32_t)mixed << OCLORA_POOL_SLOT_BITS;
+}
+
 oclora_status oclora_pool_create(oclora_pool **out, oclora_context *context, oclora_base *base,
                                  uint64_t budget_bytes, oclora_error *err)
 {
@@ -29,6 +39,7 @@ oclora_status oclora_pool_create(oclora_pool **out, oclora_context *context, ocl
     pool->context = context;
     pool->base = base;
     pool->budget = budget_bytes;
+    pool->salt = make_salt(pool);
     const oclora_status status = pool_open(pool, err);
     if (status != OCLORA_OK) {
         oclora_pool_destroy(pool);
@@ -76,21 +87,15 @@ void oclora_pool_destroy(oclora_pool *pool)
 oclora_status oclora_pool_resolve(oclora_pool *pool, oclora_adapter_handle handle,
                                   oclora_pool_adapter **out, oclora_error *err)
 {
-    const uint32_t slot = (uint32_t)handle;
-    const uint32_t generation = (uint32_t)(handle >> 32);
-    if (generation == 0 || slot >= pool->n_slots || pool->slots[slot].adapter == NULL ||
-        pool->slots[slot].generation != generation)
+    const uint32_t slot = oclora_pool_slot_of(handle);
+    if (slot >= pool->n_slots || pool->slots[slot].adapter == NULL ||
+        oclora_pool_handle(pool, slot) != handle)
         return oclora_fail(err, OCLORA_STALE_HANDLE,
                            "adapter handle %016llx names no live adapter: it was unloaded, or is "
                            "from another pool",
                            (unsigned long long)handle);
     *out = pool->slots[slot].adapter;
     return OCLORA_OK;
-}
-
-static oclora_adapter_handle handle_of(const oclora_pool *pool, size_t slot)
-{
-    return (uint64_t)pool->slots[slot].generation << 32 | slot;
 }
 
 /* Index of the live adapter called `name`, or n_slots. */
@@ -143,12 +148,12 @@ static oclora_status pool_insert(oclora_pool *pool, oclora_pool_adapter *adapter
                                "adapter '%s' is loaded with other contents; unload it first or "
                                "choose another name",
                                adapter->name);
-        *out = handle_of(pool, slot);
+        *out = oclora_pool_handle(pool, slot);
         return OCLORA_OK;
     }
     OCLORA_TRY(slot_free(pool, &slot, err));
     pool->slots[slot].adapter = adapter;
-    *out = handle_of(pool, slot);
+    *out = oclora_pool_handle(pool, slot);
     return OCLORA_OK;
 }
 
@@ -190,7 +195,7 @@ static oclora_status take_out(oclora_pool *pool, oclora_adapter_handle handle,
                            "work",
                            adapter->name, adapter->pins, adapter->uses);
     OCLORA_TRY(oclora_pool_evict(pool, adapter, err));
-    oclora_pool_slot *slot = &pool->slots[(uint32_t)handle];
+    oclora_pool_slot *slot = &pool->slots[oclora_pool_slot_of(handle)];
     slot->adapter = NULL;
     slot->generation++; /* 0 after the last one: the slot is never used again */
     *out = adapter;

@@ -1,10 +1,10 @@
 /* pool.h - adapters of one base on one device: a byte budget, residency, generations.
  *
  * An adapter is kept in host memory once added; its factors are uploaded when first needed (or at
- * once, see `oclora_pool_load`), on the pool's own queue, and may be evicted (LRU) while no work uses
- * them and nobody pinned them. Evicted device memory is zeroed. Equal factors (by content hash) share
- * memory. Ranks are stored as they are; blocks come from a best-fit allocator over one buffer.
- * Thread rule: any thread (locked inside). */
+ * once, see `oclora_pool_load`), on the pool's own queue, and may be evicted (LRU) while no work
+ * uses them and nobody pinned them. Evicted device memory is zeroed. Equal factors (by content
+ * hash) share memory. Ranks are stored as they are; blocks come from a best-fit allocator over one
+ * buffer. Thread rule: any thread (locked inside). */
 #ifndef OCLORA_ADAPTER_POOL_H
 #define OCLORA_ADAPTER_POOL_H
 
@@ -13,7 +13,8 @@
 
 typedef struct oclora_pool oclora_pool;
 
-/* slot in the low, generation in the high 32 bits; 0 is never a valid handle. */
+/* Slot and a mark of the pool in the low, generation in the high 32 bits; 0 is never a valid
+ * handle. */
 typedef uint64_t oclora_adapter_handle;
 
 oclora_status oclora_pool_create(oclora_pool **out, oclora_context *context, oclora_base *base,
@@ -21,16 +22,18 @@ oclora_status oclora_pool_create(oclora_pool **out, oclora_context *context, ocl
 void oclora_pool_destroy(oclora_pool *pool);
 
 /* Takes ownership of `image` on success. Binds every module to the base weight of its name (a tied
- * "output" falls back to "token_embd"), checks shapes, resolves what needs the base (DoRA norms), and
- * refuses with MODULE_MISMATCH (names up to four missing modules and how many match), SHAPE_MISMATCH,
- * ALREADY_EXISTS (a different live adapter has the name), POOL_FULL (larger than the whole budget).
- * A live adapter of this name with the same contents (hash, kind, bytes) is that adapter: its handle
- * is returned and `image` destroyed. `name` is the caller's name for it, 1 to 127 bytes. */
+ * "output" falls back to "token_embd"), checks shapes, resolves what needs the base (DoRA norms),
+ * and refuses with MODULE_MISMATCH (names up to four missing modules and how many match),
+ * SHAPE_MISMATCH, ALREADY_EXISTS (a different live adapter has the name), POOL_FULL (larger than
+ * the whole budget). A live adapter of this name with the same contents (hash, kind, bytes) is that
+ * adapter: its handle is returned and `image` destroyed. `name` is the caller's name for it, 1 to
+ * 127 bytes. */
 oclora_status oclora_pool_add(oclora_pool *pool, const char *name, oclora_adapter_image *image,
                               oclora_adapter_handle *out, oclora_error *err);
 
 /* ADAPTER_IN_USE while pinned or acquired; STALE_HANDLE if gone. The slot's generation moves on. */
-oclora_status oclora_pool_remove(oclora_pool *pool, oclora_adapter_handle handle, oclora_error *err);
+oclora_status oclora_pool_remove(oclora_pool *pool, oclora_adapter_handle handle,
+                                 oclora_error *err);
 
 oclora_status oclora_pool_find(oclora_pool *pool, const char *name, oclora_adapter_handle *out,
                                oclora_error *err);
@@ -39,8 +42,12 @@ oclora_status oclora_pool_find(oclora_pool *pool, const char *name, oclora_adapt
 oclora_status oclora_pool_pin(oclora_pool *pool, oclora_adapter_handle handle, oclora_error *err);
 oclora_status oclora_pool_unpin(oclora_pool *pool, oclora_adapter_handle handle, oclora_error *err);
 
-enum { OCLORA_ADAPTER_HOST = 1, OCLORA_ADAPTER_LOADING = 2, OCLORA_ADAPTER_RESIDENT = 3,
-       OCLORA_ADAPTER_FAILED = 4 };
+enum {
+    OCLORA_ADAPTER_HOST = 1,
+    OCLORA_ADAPTER_LOADING = 2,
+    OCLORA_ADAPTER_RESIDENT = 3,
+    OCLORA_ADAPTER_FAILED = 4
+};
 
 typedef struct oclora_adapter_info {
     char name[128];
@@ -61,7 +68,7 @@ oclora_status oclora_pool_info(oclora_pool *pool, oclora_adapter_handle handle,
 
 typedef struct oclora_pool_stats {
     uint64_t budget_bytes;
-    uint64_t used_bytes;     /* device blocks in use, shared ones once */
+    uint64_t used_bytes; /* device blocks in use, shared ones once */
     uint64_t n_adapters;
     uint64_t n_resident;
     uint64_t uploads;
@@ -72,17 +79,17 @@ void oclora_pool_get_stats(oclora_pool *pool, oclora_pool_stats *out);
 /* One adapted module of one adapter, as kernels see it: byte offsets into the pool's buffer, 0 =
  * absent. Layout shared with cl/lora_types.cl. */
 typedef struct oclora_lane {
-    uint64_t a;      /* [rank][d_in / group] of type_a */
-    uint64_t b;      /* [rank][d_out] of type_b */
-    uint64_t scale;  /* f32 [rank] */
-    uint64_t core;   /* f32 [rank][rank] */
-    uint64_t u;      /* f32 [d_out] */
-    uint64_t beta;   /* f32 [d_out] */
-    uint64_t c;      /* f32 [d_out] */
-    uint64_t mul_u;  /* f32 [n_mul][d_out] */
-    uint64_t mul_v;  /* f32 [n_mul][d_in] */
-    uint64_t gate;   /* router's [n_experts][d_in] of type_gate */
-    uint32_t rank;   /* 0 and all offsets 0: the adapter leaves this module alone */
+    uint64_t a;     /* [rank][d_in / group] of type_a */
+    uint64_t b;     /* [rank][d_out] of type_b */
+    uint64_t scale; /* f32 [rank] */
+    uint64_t core;  /* f32 [rank][rank] */
+    uint64_t u;     /* f32 [d_out] */
+    uint64_t beta;  /* f32 [d_out] */
+    uint64_t c;     /* f32 [d_out] */
+    uint64_t mul_u; /* f32 [n_mul][d_out] */
+    uint64_t mul_v; /* f32 [n_mul][d_in] */
+    uint64_t gate;  /* router's [n_experts][d_in] of type_gate */
+    uint32_t rank;  /* 0 and all offsets 0: the adapter leaves this module alone */
     uint32_t group;
     uint32_t type_a; /* OCLORA_TYPE_F32, _F16, _BF16 or _Q8_0 */
     uint32_t type_b;
@@ -101,7 +108,8 @@ oclora_status oclora_pool_acquire(oclora_pool *pool, const oclora_adapter_handle
 void oclora_pool_release(oclora_pool *pool, const oclora_adapter_handle *handles, uint32_t count);
 
 /* The lane of an acquired adapter for base weight `weight_id`; zeroed if the module is not adapted.
- * STALE_HANDLE, or WRONG_STATE if the adapter is not on the device; `*out` is zeroed then. Cheap. */
+ * STALE_HANDLE, or WRONG_STATE if the adapter is not on the device; `*out` is zeroed then. Cheap.
+ */
 oclora_status oclora_pool_lane(oclora_pool *pool, oclora_adapter_handle handle, uint32_t weight_id,
                                oclora_lane *out);
 /* The ids of the base weights an adapter targets. `ids` NULL asks for the count. */

@@ -13,7 +13,8 @@
 
 #include <pthread.h>
 
-enum { OCLORA_POOL_SLOTS = 4096, OCLORA_POOL_VECTORS = 7 };
+enum { OCLORA_POOL_SLOT_BITS = 12, OCLORA_POOL_SLOTS = 1 << OCLORA_POOL_SLOT_BITS };
+enum { OCLORA_POOL_VECTORS = 7 };
 #define OCLORA_POOL_ABSENT UINT32_MAX
 
 /* One adapted module: where its pieces are, and the lane made of them once they are on the device.
@@ -71,6 +72,7 @@ struct oclora_pool {
     oclora_buffer *buffer;
     oclora_stream *stream;
     uint64_t budget;
+    uint32_t salt; /* in the low half of every handle, above the slot: other pools' handles fail */
 
     pthread_mutex_t mutex;
     pthread_cond_t moved;
@@ -96,6 +98,15 @@ oclora_status oclora_pool_adapter_create(oclora_pool_adapter **out, oclora_pool 
                                          const char *name, oclora_adapter_image *image,
                                          oclora_error *err);
 void oclora_pool_adapter_destroy(oclora_pool *pool, oclora_pool_adapter *adapter);
+
+static inline uint32_t oclora_pool_slot_of(oclora_adapter_handle handle)
+{
+    return (uint32_t)handle & (OCLORA_POOL_SLOTS - 1);
+}
+static inline oclora_adapter_handle oclora_pool_handle(const oclora_pool *pool, size_t slot)
+{
+    return (uint64_t)pool->slots[slot].generation << 32 | pool->salt | (uint32_t)slot;
+}
 
 /* pool.c, with the mutex held: the live adapter of a handle, or STALE_HANDLE. */
 oclora_status oclora_pool_resolve(oclora_pool *pool, oclora_adapter_handle handle,

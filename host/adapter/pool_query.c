@@ -11,7 +11,7 @@ oclora_status oclora_pool_find(oclora_pool *pool, const char *name, oclora_adapt
     for (size_t i = 0; i < pool->n_slots && status != OCLORA_OK; i++) {
         const oclora_pool_slot *slot = &pool->slots[i];
         if (slot->adapter == NULL || strcmp(slot->adapter->name, name) != 0) continue;
-        *out = (uint64_t)slot->generation << 32 | i;
+        *out = oclora_pool_handle(pool, i);
         status = OCLORA_OK;
     }
     pthread_mutex_unlock(&pool->mutex);

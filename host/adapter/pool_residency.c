@@ -164,7 +164,7 @@ typedef struct pool_hold {
 
 static oclora_pool_adapter *held(oclora_pool *pool, const pool_hold *hold, uint32_t i)
 {
-    return pool->slots[(uint32_t)hold->handles[i]].adapter;
+    return pool->slots[oclora_pool_slot_of(hold->handles[i])].adapter;
 }
 
 static oclora_status resolve_all(oclora_pool *pool, const pool_hold *hold, bool *resident,
