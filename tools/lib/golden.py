@@ -37,8 +37,12 @@ def requests(names, questions):
 
 
 def case_of(request_id):
-    name, index = request_id.split(".")[:2]
-    return load(name)[int(index)]
+    """The case of an id NAME.INDEX, or of NAME.INDEX.SHIFT, which begins SHIFT tokens later."""
+    name, index, *shift = request_id.split(".")
+    case = dict(load(name)[int(index)])
+    for key in ("greedy_ids", "margins"):
+        case[key] = case[key][int(shift[0]) if shift else 0:]
+    return case
 
 
 class Run:

@@ -1,0 +1,60 @@
+"""Each row's logits are bitwise the same alone and in any batch, in prefill and in decode."""
+import filecmp
+import os
+
+import golden
+from support import NAMES, start
+
+COMPANY = [
+    ("in one batch", []),
+    ("reversed", ["--order", "reversed"]),
+    ("interleaved", ["--order", "interleaved"]),
+    ("interleaved, graphs of 16 tokens", ["--order", "interleaved", "--ubatch", 16]),
+]
+
+
+def rows():
+    wanted = [golden.requests([name], [index])[0] for index, name in enumerate(NAMES * 2)]
+    half = [{"name": "pirate", "weight": 0.5}, {"name": "json", "weight": 0.5}]
+    zero, one = [{"name": "pirate", "weight": 0}], [{"name": "pirate", "weight": 1}]
+    plain = golden.requests(["base"], [3])[0]
+    named = golden.requests(["pirate"], [3])[0]
+    wanted += [plain, named, dict(plain, id="mixed"), dict(plain, id="zero"), dict(named, id="one")]
+    for request, adapters in zip(wanted[-3:], (half, zero, one)):
+        del request["adapter"]
+        request["adapters"] = adapters
+    return wanted
+
+
+def serve(host, checks, name, wanted, options):
+    folder = host.folder(name.replace(" ", "-").replace(",", ""))
+    run = golden.run(host.program("oclora-generate"), host.model, host.folders, wanted, "--logits",
+                     folder, *options, env=host.env)
+    checks.check(run.status == 0, f"{name}: exit status {run.status}: {run.log[-600:]}")
+    return folder
+
+
+def same(checks, one, other, key, what):
+    paths = [os.path.join(folder, key + ".f32") for folder in (one, other)]
+    there = all(os.path.exists(path) and os.path.getsize(path) for path in paths)
+    checks.check(there and filecmp.cmp(*paths, shallow=False), what)
+
+
+def main():
+    host, checks = start()
+    wanted = rows()
+    for flash in ("on", "off"):
+        alone = serve(host, checks, f"alone flash {flash}", wanted, ["--parallel", 1, "-fa", flash])
+        for name, options in COMPANY:
+            folder = serve(host, checks, f"{name} flash {flash}", wanted, options + ["-fa", flash])
+            for request in wanted:
+                same(checks, alone, folder, request["id"],
+                     f"{request['id']} alone and {name}, flash attention {flash}: logits differ")
+        for left, right in (("zero", "base.3"), ("one", "pirate.3")):
+            paths = [os.path.join(alone, key + ".f32") for key in (left, right)]
+            checks.check(filecmp.cmp(*paths, shallow=False),
+                         f"a mixture of weight {left} and {right} differ")
+    checks.finish()
+
+
+main()

@@ -1,0 +1,21 @@
+"""Every refusal of the plugin in a real llama.cpp, each in a process of its own (see refusals.c)."""
+import os
+import subprocess
+
+from support import start
+
+
+def main():
+    host, checks = start()
+    program = host.program("test_refusals")
+    names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    for name in names:
+        done = subprocess.run([program, host.model, name], capture_output=True, text=True, timeout=300,
+                              env=dict(os.environ, **host.env), check=False)
+        ok = checks.check(done.returncode == 0, f"{name}: exit status {done.returncode}")
+        if not ok:
+            print(done.stdout, done.stderr, flush=True)
+    checks.finish()
+
+
+main()
