@@ -1,4 +1,5 @@
-/* graph.h - a host runtime's graph in the engine's own terms: what a plugin translates into. Pure data.
+/* graph.h - a host runtime's graph in the engine's own terms: what a plugin translates into. Pure
+ * data.
  *
  * Tensors are numbered; nodes name them by number. A view names its root. Nothing here depends on a
  * host's version: operator numbers, parameters and names are the engine's. */
@@ -38,22 +39,41 @@ enum {
 
 /* Unary functions and gated units, in params.variant. */
 enum {
-    OCLORA_UNARY_ABS, OCLORA_UNARY_NEG, OCLORA_UNARY_TANH, OCLORA_UNARY_RELU, OCLORA_UNARY_SIGMOID,
-    OCLORA_UNARY_GELU, OCLORA_UNARY_GELU_QUICK, OCLORA_UNARY_GELU_ERF, OCLORA_UNARY_SILU,
-    OCLORA_UNARY_EXP, OCLORA_UNARY_SQR, OCLORA_UNARY_SQRT, OCLORA_UNARY_LOG, OCLORA_UNARY_SIN,
-    OCLORA_UNARY_COS, OCLORA_UNARY_STEP, OCLORA_UNARY_SOFTPLUS, OCLORA_UNARY_COUNT
+    OCLORA_UNARY_ABS,
+    OCLORA_UNARY_NEG,
+    OCLORA_UNARY_TANH,
+    OCLORA_UNARY_RELU,
+    OCLORA_UNARY_SIGMOID,
+    OCLORA_UNARY_GELU,
+    OCLORA_UNARY_GELU_QUICK,
+    OCLORA_UNARY_GELU_ERF,
+    OCLORA_UNARY_SILU,
+    OCLORA_UNARY_EXP,
+    OCLORA_UNARY_SQR,
+    OCLORA_UNARY_SQRT,
+    OCLORA_UNARY_LOG,
+    OCLORA_UNARY_SIN,
+    OCLORA_UNARY_COS,
+    OCLORA_UNARY_STEP,
+    OCLORA_UNARY_SOFTPLUS,
+    OCLORA_UNARY_COUNT
 };
 enum {
-    OCLORA_GLU_REGLU, OCLORA_GLU_GEGLU, OCLORA_GLU_SWIGLU, OCLORA_GLU_GEGLU_ERF,
-    OCLORA_GLU_GEGLU_QUICK, OCLORA_GLU_SWIGLU_OAI, OCLORA_GLU_COUNT
+    OCLORA_GLU_REGLU,
+    OCLORA_GLU_GEGLU,
+    OCLORA_GLU_SWIGLU,
+    OCLORA_GLU_GEGLU_ERF,
+    OCLORA_GLU_GEGLU_QUICK,
+    OCLORA_GLU_SWIGLU_OAI,
+    OCLORA_GLU_COUNT
 };
 
 typedef struct oclora_node_params {
-    uint32_t variant;  /* OCLORA_UNARY_*, OCLORA_GLU_*; ROPE: mode bits as ggml's (0 norm, 2 neox) */
-    int32_t i[4];      /* ROPE: n_dims, n_ctx_orig, -, -; GLU: swapped; CONCAT: dim; ARGSORT: order */
-    float f[8];        /* SCALE: scale, bias; norms: eps; SOFT_MAX, FLASH_ATTN: scale, max_bias,
-                          softcap; ROPE: freq_base, freq_scale, ext_factor, attn_factor, beta_fast,
-                          beta_slow; CLAMP: min, max; GLU: alpha, limit */
+    uint32_t variant; /* OCLORA_UNARY_*, OCLORA_GLU_*; ROPE: mode bits as ggml's (0 norm, 2 neox) */
+    int32_t i[4]; /* ROPE: n_dims, n_ctx_orig, -, -; GLU: swapped; CONCAT: dim; ARGSORT: order */
+    float f[8];   /* SCALE: scale, bias; norms: eps; SOFT_MAX, FLASH_ATTN: scale, max_bias,
+                     softcap; ROPE: freq_base, freq_scale, ext_factor, attn_factor, beta_fast,
+                     beta_slow; CLAMP: min, max; GLU: alpha, limit */
 } oclora_node_params;
 
 enum { OCLORA_NODE_SOURCES = 8 };
@@ -66,7 +86,11 @@ typedef struct oclora_graph_tensor {
     uint32_t flags;              /* OCLORA_TENSOR_* */
     uint32_t reserved;
 } oclora_graph_tensor;
-enum { OCLORA_TENSOR_INPUT = 1u << 0, OCLORA_TENSOR_OUTPUT = 1u << 1, OCLORA_TENSOR_WEIGHT = 1u << 2 };
+enum {
+    OCLORA_TENSOR_INPUT = 1u << 0,
+    OCLORA_TENSOR_OUTPUT = 1u << 1,
+    OCLORA_TENSOR_WEIGHT = 1u << 2
+};
 
 typedef struct oclora_node {
     uint32_t op; /* OCLORA_OP_* */
