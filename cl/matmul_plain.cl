@@ -1,0 +1,128 @@
+/* matmul_plain.cl - y[n][m] = sum_k a[m][k] * x[n][k] for a in ggml's own row layout.
+ *
+ * -DA_TYPE=n type of a (any); -DNT=1|4 rows of x at once. x f32 or f16 (x_type), y f32. a may have any
+ * stride in dimension 0 if it is dense. Planes (ne2, ne3) of a repeat over those of x: plane i2 of x
+ * meets plane i2 / repeat2 of a.
+ * One order for every output: 16 accumulators over k mod 16, k ascending, then one fixed tree. It
+ * does not depend on NT, the row's place, or the device class.
+ * matmul_cpu: work-group of 1; makes 4 m of NT n; global = (ceil(m / 4), ceil(n / NT), planes).
+ * matmul_gpu: work-group of 64, one m each, x staged in local memory; global = (m up to 64s, ..). */
+#pragma OPENCL FP_CONTRACT OFF
+#include "dense.cl"
+#include "blocks.cl"
+
+#ifndef A_TYPE
+#define A_TYPE 1
+#endif
+#ifndef NT
+#define NT 4
+#endif
+#define MT 4
+
+float sum_lanes(float16 v)
+{
+    float8 a = v.lo + v.hi;
+    float4 b = a.lo + a.hi;
+    float2 c = b.lo + b.hi;
+    return c.x + c.y;
+}
+
+/* 16 inputs of a row of a; lanes at or after `count` are 0. */
+float16 load_a(__global const uchar *row, ulong k, ulong stride, uint count)
+{
+#if A_TYPE <= 2
+    const uint size = A_TYPE == W_F32 ? 4 : 2;
+    if (count < 16 || stride != size) {
+        float part[16];
+        for (uint j = 0; j < 16; j++)
+            part[j] = j < count ? value1(row + (k + j) * stride, 0, A_TYPE) : 0.0f;
+        return vload16(0, part);
+    }
+#endif
+    return values16(row, k, A_TYPE);
+}
+
+float16 load_x(__global const uchar *row, ulong k, ulong stride, uint count, uint type)
+{
+    if (count >= 16 && type == TYPE_F32 && stride == 4)
+        return vload16(0, (__global const float *)row + k);
+    float part[16];
+    for (uint j = 0; j < 16; j++)
+        part[j] = j < count ? load_one(row + (k + j) * stride, type) : 0.0f;
+    return vload16(0, part);
+}
+
+#define ARGS                                                                                       \
+    __global uchar *y, ulong y_offset, __global const uchar *a, ulong a_offset,                    \
+        __global const uchar *x, ulong x_offset, ulong n_k, ulong n_m, ulong n_n, ulong planes2,   \
+        ulong repeat2, ulong repeat3, ulong ny1, ulong ny2, ulong ny3, SHAPE(na), SHAPE(nx),       \
+        uint x_type
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
+{
+    ulong m = (ulong)get_global_id(0) * MT, n = (ulong)get_global_id(1) * NT;
+    ulong i2 = get_global_id(2) % planes2, i3 = get_global_id(2) / planes2;
+    __global const uchar *a_row[MT], *x_row[NT];
+    __global const uchar *a_plane = a + a_offset + i2 / repeat2 * na2 + i3 / repeat3 * na3;
+    __global const uchar *x_plane = x + x_offset + i2 * nx2 + i3 * nx3;
+    for (uint j = 0; j < MT; j++) a_row[j] = a_plane + min(m + j, n_m - 1) * na1;
+    for (uint j = 0; j < NT; j++) x_row[j] = x_plane + min(n + j, n_n - 1) * nx1;
+    float16 acc[NT][MT];
+#pragma unroll
+    for (uint t = 0; t < NT; t++)
+#pragma unroll
+        for (uint j = 0; j < MT; j++) acc[t][j] = 0.0f;
+    for (ulong k = 0; k < n_k; k += 16) {
+        uint count = (uint)min((ulong)16, n_k - k);
+        float16 w[MT];
+#pragma unroll
+        for (uint j = 0; j < MT; j++) w[j] = load_a(a_row[j], k, na0, count);
+#pragma unroll
+        for (uint t = 0; t < NT; t++) {
+            float16 v = load_x(x_row[t], k, nx0, count, x_type);
+#pragma unroll
+            for (uint j = 0; j < MT; j++) acc[t][j] = fma(w[j], v, acc[t][j]);
+        }
+    }
+    for (uint t = 0; t < NT; t++) {
+        __global float *out = (__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3);
+        for (uint j = 0; j < MT; j++)
+            if (n + t < n_n && m + j < n_m) out[m + j] = sum_lanes(acc[t][j]);
+    }
+}
+
+#define STAGE 256
+
+__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void matmul_gpu(ARGS)
+{
+    __local float stage[NT][STAGE];
+    uint lane = get_local_id(0);
+    ulong m = get_global_id(0), n = (ulong)get_global_id(1) * NT;
+    ulong i2 = get_global_id(2) % planes2, i3 = get_global_id(2) / planes2;
+    __global const uchar *row =
+        a + a_offset + i2 / repeat2 * na2 + i3 / repeat3 * na3 + min(m, n_m - 1) * na1;
+    __global const uchar *x_plane = x + x_offset + i2 * nx2 + i3 * nx3;
+    float16 acc[NT];
+#pragma unroll
+    for (uint t = 0; t < NT; t++) acc[t] = 0.0f;
+    for (ulong base = 0; base < n_k; base += STAGE) {
+        for (uint t = 0; t < NT; t++) {
+            __global const uchar *x_row = x_plane + min(n + t, n_n - 1) * nx1;
+            for (uint i = lane; i < STAGE; i += 64)
+                stage[t][i] =
+                    base + i < n_k ? load_one(x_row + (base + i) * nx0, x_type) : 0.0f;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        ulong end = min((ulong)STAGE, n_k - base);
+        for (ulong k = 0; k < end; k += 16) {
+            float16 w = load_a(row, base + k, na0, (uint)min((ulong)16, end - k));
+#pragma unroll
+            for (uint t = 0; t < NT; t++) acc[t] = fma(w, vload16(0, &stage[t][k]), acc[t]);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    if (m >= n_m) return;
+    for (uint t = 0; t < NT && n + t < n_n; t++)
+        ((__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3))[m] =
+            sum_lanes(acc[t]);
+}
