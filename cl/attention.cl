@@ -34,8 +34,8 @@
         ulong sinks_offset, ulong n_kv, ulong nd1, ulong nd2, ulong nd3, ulong nq1, ulong nq2,     \
         ulong nq3, ulong nk1, ulong nk2, ulong nk3, ulong nv1, ulong nv2, ulong nv3, ulong nm1,    \
         ulong nm2, ulong nm3, ulong em2, ulong em3, uint k_repeat2, uint k_repeat3,                \
-        uint v_repeat2, uint v_repeat3, uint has_mask, uint has_sinks, float scale,                \
-        float softcap, float max_bias, uint n_head_log2, float m0, float m1
+        uint v_repeat2, uint v_repeat3, uint has_mask, uint has_sinks, float scale, float softcap, \
+        float max_bias, uint n_head_log2, float m0, float m1
 
 float slope_of(uint head, float max_bias, uint n_head_log2, float m0, float m1)
 {
@@ -57,7 +57,8 @@ float16 load_group(__global const uchar *row, uint g, uint size, uint type)
 {
     if (g * 16 + 16 <= size) return values16(row, g * 16, type);
     float part[16];
-    for (uint j = 0; j < 16; j++) part[j] = g * 16 + j < size ? value1(row, g * 16 + j, type) : 0.0f;
+    for (uint j = 0; j < 16; j++)
+        part[j] = g * 16 + j < size ? value1(row, g * 16 + j, type) : 0.0f;
     return vload16(0, part);
 }
 
@@ -150,7 +151,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_cpu(ARGS)
 }
 
 #define WIDTH 128
-#define VL ((DV + WIDTH - 1) / WIDTH)
+#define VL    ((DV + WIDTH - 1) / WIDTH)
 
 float max_group(float value, __local float *part)
 {
@@ -208,9 +209,9 @@ __kernel __attribute__((reqd_work_group_size(WIDTH, 1, 1))) void attention_gpu(A
             sum += weight;
             for (uint c = 0; c < VL; c++)
                 if (c * WIDTH + lane < DV)
-                    acc[c] = fma(weight,
-                                 value1(v_head + (base + j) * nv1, c * WIDTH + lane, V_TYPE),
-                                 acc[c]);
+                    acc[c] =
+                        fma(weight, value1(v_head + (base + j) * nv1, c * WIDTH + lane, V_TYPE),
+                            acc[c]);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }

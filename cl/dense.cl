@@ -32,7 +32,7 @@ float load_one(__global const uchar *p, uint type)
     if (type == TYPE_F32) return *(__global const float *)p;
     if (type == TYPE_F16) return vload_half(0, (__global const half *)p);
     if (type == TYPE_I32) return (float)*(__global const int *)p;
-    return as_float((uint)*(__global const ushort *)p << 16);
+    return as_float((uint) * (__global const ushort *)p << 16);
 }
 
 /* Round to nearest even; NaN stays NaN. */

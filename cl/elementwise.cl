@@ -172,7 +172,8 @@ lanes_t apply_glu(lanes_t x, lanes_t gate, float alpha, float limit)
 #endif
 }
 
-/* dst = act(x) * gate; x and gate are two tensors, or two halves of one (the host gives offsets). */
+/* dst = act(x) * gate; x and gate are two tensors, or two halves of one (the host gives offsets).
+ */
 __kernel void glu(__global uchar *dst, ulong dst_offset, __global const uchar *a, ulong a_offset,
                   __global const uchar *b, ulong b_offset, SHAPE(ne), SHAPE(nd), SHAPE(na),
                   SHAPE(nb), uint dst_type, uint src_type, float alpha, float limit, uint span,

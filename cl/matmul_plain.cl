@@ -1,12 +1,12 @@
 /* matmul_plain.cl - y[n][m] = sum_k a[m][k] * x[n][k] for a in ggml's own row layout.
  *
- * -DA_TYPE=n type of a (any); -DNT=1|4 rows of x at once. x f32 or f16 (x_type), y f32. a may have any
- * stride in dimension 0 if it is dense. Planes (ne2, ne3) of a repeat over those of x: plane i2 of x
- * meets plane i2 / repeat2 of a.
- * One order for every output: 16 accumulators over k mod 16, k ascending, then one fixed tree. It
- * does not depend on NT, the row's place, or the device class.
+ * -DA_TYPE=n type of a (any); -DNT=1|4 rows of x at once. x f32 or f16 (x_type), y f32. a may have
+ * any stride in dimension 0 if it is dense. Planes (ne2, ne3) of a repeat over those of x: plane i2
+ * of x meets plane i2 / repeat2 of a. One order for every output: 16 accumulators over k mod 16, k
+ * ascending, then one fixed tree. It does not depend on NT, the row's place, or the device class.
  * matmul_cpu: work-group of 1; makes 4 m of NT n; global = (ceil(m / 4), ceil(n / NT), planes).
- * matmul_gpu: work-group of 64, one m each, x staged in local memory; global = (m up to 64s, ..). */
+ * matmul_gpu: work-group of 64, one m each, x staged in local memory; global = (m up to 64s, ..).
+ */
 #pragma OPENCL FP_CONTRACT OFF
 #include "dense.cl"
 #include "blocks.cl"
@@ -85,7 +85,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
         }
     }
     for (uint t = 0; t < NT; t++) {
-        __global float *out = (__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3);
+        __global float *out =
+            (__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3);
         for (uint j = 0; j < MT; j++)
             if (n + t < n_n && m + j < n_m) out[m + j] = sum_lanes(acc[t][j]);
     }
@@ -109,8 +110,7 @@ __kernel __attribute__((reqd_work_group_size(64, 1, 1))) void matmul_gpu(ARGS)
         for (uint t = 0; t < NT; t++) {
             __global const uchar *x_row = x_plane + min(n + t, n_n - 1) * nx1;
             for (uint i = lane; i < STAGE; i += 64)
-                stage[t][i] =
-                    base + i < n_k ? load_one(x_row + (base + i) * nx0, x_type) : 0.0f;
+                stage[t][i] = base + i < n_k ? load_one(x_row + (base + i) * nx0, x_type) : 0.0f;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         ulong end = min((ulong)STAGE, n_k - base);

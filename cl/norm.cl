@@ -70,8 +70,7 @@ norm_cpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong
         acc = fma(v, v, acc);
     }
     float scale = scale_of(sum_lanes(acc), n, eps, mode);
-    for (ulong i = 0; i < n; i += 16)
-        store_row(y, i, n, (load_row(x, i, n, mean) - mean) * scale);
+    for (ulong i = 0; i < n; i += 16) store_row(y, i, n, (load_row(x, i, n, mean) - mean) * scale);
 }
 
 float sum_group(float value, __local float *part)

@@ -1,5 +1,5 @@
-/* probe.cl - the simplest kernels there are: fill, copy and axpy over floats. The engine's own tests
- * run them, and the device benchmark times them (bandwidth, launch cost).
+/* probe.cl - the simplest kernels there are: fill, copy and axpy over floats. The engine's own
+ * tests run them, and the device benchmark times them (bandwidth, launch cost).
  *
  * One work-item does PROBE_WIDTH consecutive floats; n is a multiple of PROBE_WIDTH and the global
  * size is n / PROBE_WIDTH. Offsets are in bytes and multiples of 4. x and y may not overlap. */
@@ -8,15 +8,15 @@
 #endif
 
 #if PROBE_WIDTH == 1
-#define PROBE_LOAD(at, p) (p)[at]
+#define PROBE_LOAD(at, p)     (p)[at]
 #define PROBE_STORE(v, at, p) (p)[at] = (v)
 typedef float probe_t;
 #elif PROBE_WIDTH == 4
-#define PROBE_LOAD(at, p) vload4(at, p)
+#define PROBE_LOAD(at, p)     vload4(at, p)
 #define PROBE_STORE(v, at, p) vstore4(v, at, p)
 typedef float4 probe_t;
 #elif PROBE_WIDTH == 16
-#define PROBE_LOAD(at, p) vload16(at, p)
+#define PROBE_LOAD(at, p)     vload16(at, p)
 #define PROBE_STORE(v, at, p) vstore16(v, at, p)
 typedef float16 probe_t;
 #else

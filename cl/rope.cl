@@ -1,11 +1,11 @@
 /* rope.cl - rotary position embedding of pairs of channels.
  *
- * Pairs are neighbours (neox 0) or half of n_dims apart (neox 1); channels from n_dims on are copied.
- * src, dst f32 or f16 (types at run time, equal), dimension 0 contiguous; positions I32 [ne2]; factors
- * f32 [n_dims / 2] divide the angles (has_factors). A work-item rotates pairs 16 at a time of the
- * heads `head, head + head_step, ...` of one token: global = (ceil(pairs / 16), head_step, ne2 * ne3).
- * The angle of pair i is position * theta_scale^i, with YaRN's mix of scales if ext_factor is not 0.
- * In-place use is allowed. */
+ * Pairs are neighbours (neox 0) or half of n_dims apart (neox 1); channels from n_dims on are
+ * copied. src, dst f32 or f16 (types at run time, equal), dimension 0 contiguous; positions I32
+ * [ne2]; factors f32 [n_dims / 2] divide the angles (has_factors). A work-item rotates pairs 16 at
+ * a time of the heads `head, head + head_step, ...` of one token: global = (ceil(pairs / 16),
+ * head_step, ne2 * ne3). The angle of pair i is position * theta_scale^i, with YaRN's mix of scales
+ * if ext_factor is not 0. In-place use is allowed. */
 #pragma OPENCL FP_CONTRACT OFF
 #include "dense.cl"
 
@@ -109,7 +109,6 @@ __kernel void rope(__global uchar *dst, ulong dst_offset, __global const uchar *
     for (ulong h = get_global_id(1); h < ne1; h += get_global_size(1)) {
         float16 x0, x1;
         split16(s + h * ns1, pair, count, half_dims, neox, type, &x0, &x1);
-        merge16(d + h * nd1, pair, count, half_dims, neox, type, x0 * c - x1 * n,
-                x0 * n + x1 * c);
+        merge16(d + h * nd1, pair, count, half_dims, neox, type, x0 * c - x1 * n, x0 * n + x1 * c);
     }
 }

@@ -1,5 +1,5 @@
-/* shape.cl - elements moved as they are (2, 4 or 8 bytes): concat, repeat, reordering copies; and the
- * order of a row's elements.
+/* shape.cl - elements moved as they are (2, 4 or 8 bytes): concat, repeat, reordering copies; and
+ * the order of a row's elements.
  *
  * One work-item per element of dimension 0 of dst: global = (ne0, ne1, ne2 * ne3) unless said
  * otherwise. */
@@ -61,8 +61,8 @@ __kernel void reshape_copy(__global uchar *dst, ulong dst_offset, __global const
     ulong last = min((ulong)(get_global_id(0) + 1) * span, count);
     for (ulong i = (ulong)get_global_id(0) * span; i < last; i++) {
         ulong r = i / ed0, t = i / es0;
-        __global uchar *d = dst + dst_offset + i % ed0 * nd0 + r % ed1 * nd1 +
-                            r / ed1 % ed2 * nd2 + r / ed1 / ed2 * nd3;
+        __global uchar *d = dst + dst_offset + i % ed0 * nd0 + r % ed1 * nd1 + r / ed1 % ed2 * nd2 +
+                            r / ed1 / ed2 * nd3;
         __global const uchar *s = src + src_offset + i % es0 * ns0 + t % es1 * ns1 +
                                   t / es1 % es2 * ns2 + t / es1 / es2 * ns3;
         if (dst_type == src_type) {

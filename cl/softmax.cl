@@ -52,8 +52,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_cpu(ARGS)
     __global const uchar *m = mask + mask_offset + i1 * nm1 + (i2 % em2) * nm2 + (i3 % em3) * nm3;
     float slope = slope_of((uint)i2, max_bias, n_head_log2, m0, m1);
     float16 top = -INFINITY;
-    for (ulong i = 0; i < n; i += 16)
-        top = fmax(top, logits(x, m, mask_type, i, n, scale, slope));
+    for (ulong i = 0; i < n; i += 16) top = fmax(top, logits(x, m, mask_type, i, n, scale, slope));
     float8 t8 = fmax(top.lo, top.hi);
     float4 t4 = fmax(t8.lo, t8.hi);
     float best = fmax(fmax(t4.x, t4.y), fmax(t4.z, t4.w));

@@ -1,0 +1,74 @@
+#include "host/op/family.h"
+
+#include <math.h>
+
+enum { MODE_NORMAL = 0, MODE_NEOX = 2 };
+
+bool oclora_rope_supported(const oclora_context *context, const oclora_op_call *call)
+{
+    (void)context;
+    const oclora_tensor *src = &call->src[0], *positions = &call->src[1], *dst = &call->dst;
+    const oclora_tensor *factors = &call->src[2];
+    const int32_t n_dims = call->params.i[0];
+    if (call->params.variant != MODE_NORMAL && call->params.variant != MODE_NEOX) return false;
+    if (src->type != OCLORA_TYPE_F32 && src->type != OCLORA_TYPE_F16) return false;
+    if (dst->type != src->type || !oclora_tensor_same_shape(src, dst)) return false;
+    if (!oclora_tensor_row_contiguous(src) || !oclora_tensor_row_contiguous(dst)) return false;
+    if (positions->type != OCLORA_TYPE_I32 || positions->ne[0] != src->ne[2]) return false;
+    if (n_dims <= 0 || n_dims % 2 != 0 || (uint64_t)n_dims > src->ne[0]) return false;
+    if (call->n_src < 3 || factors->ne[0] == 0) return true;
+    return factors->type == OCLORA_TYPE_F32 && factors->ne[0] >= (uint64_t)n_dims / 2;
+}
+
+/* The pair whose wavelength makes `turns` turns over the original context. */
+static float turning_pair(int32_t n_dims, int32_t n_ctx, float turns, float base)
+{
+    const double pi = 3.14159265358979323846;
+    return (float)(n_dims * log(n_ctx / (turns * 2.0 * pi)) / (2.0 * log(base)));
+}
+
+static void push_angles(oclora_arg_list *list, const oclora_node_params *params)
+{
+    const float base = params->f[0], freq_scale = params->f[1], ext_factor = params->f[2];
+    const int32_t n_dims = params->i[0], n_ctx = params->i[1];
+    float magnitude = params->f[3], low = 0.0f, high = 0.0f;
+    if (ext_factor != 0.0f) {
+        low = fmaxf(0.0f, floorf(turning_pair(n_dims, n_ctx, params->f[4], base)));
+        high = fminf((float)(n_dims - 1), ceilf(turning_pair(n_dims, n_ctx, params->f[5], base)));
+        magnitude *= 1.0f + 0.1f * logf(1.0f / freq_scale);
+    }
+    oclora_args_f32(list, (float)pow(base, -2.0 / n_dims));
+    oclora_args_f32(list, freq_scale);
+    oclora_args_f32(list, ext_factor);
+    oclora_args_f32(list, magnitude);
+    oclora_args_f32(list, low);
+    oclora_args_f32(list, high);
+}
+
+oclora_status oclora_rope_run(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)
+{
+    const oclora_tensor *src = &call->src[0], *dst = &call->dst;
+    const oclora_tensor none = {.buffer = NULL};
+    const bool has_factors = call->n_src > 2 && call->src[2].ne[0] != 0;
+    const uint32_t n_dims = (uint32_t)call->params.i[0];
+    oclora_arg_list list = {.count = 0};
+    oclora_args_tensor(&list, dst);
+    oclora_args_tensor(&list, src);
+    oclora_args_tensor(&list, &call->src[1]);
+    oclora_args_tensor(&list, has_factors ? &call->src[2] : &none);
+    for (int i = 0; i < 3; i++) oclora_args_u64(&list, src->ne[i]);
+    oclora_args_nb123(&list, dst);
+    oclora_args_nb123(&list, src);
+    oclora_args_u32(&list, src->type);
+    oclora_args_u32(&list, n_dims);
+    oclora_args_u32(&list, call->params.variant == MODE_NEOX);
+    oclora_args_u32(&list, has_factors);
+    push_angles(&list, &call->params);
+    const uint64_t rest = src->ne[0] - n_dims;
+    /* On the CPU class one item takes all heads, so that a sine is computed once. */
+    const uint64_t groups[3] = {(n_dims / 2 + 15) / 16 + (rest + 31) / 32,
+                                oclora_stream_is_cpu(stream) ? 1 : src->ne[1],
+                                src->ne[2] * src->ne[3]};
+    const oclora_kernel_ref kernel = {"rope", "rope", ""};
+    return oclora_launch_groups(stream, &kernel, &list, groups, 1, err);
+}
