@@ -1,0 +1,128 @@
+#include "op_test.h"
+
+typedef struct product {
+    const op_tensor *a, *x;
+} product;
+
+static double matmul_reference(const void *user, uint64_t m, uint64_t n, uint64_t i2, uint64_t i3)
+{
+    const product *p = user;
+    const uint64_t r2 = p->x->view.ne[2] / p->a->view.ne[2];
+    const uint64_t r3 = p->x->view.ne[3] / p->a->view.ne[3];
+    double sum = 0.0;
+    for (uint64_t k = 0; k < p->a->view.ne[0]; k++)
+        sum += op_get(p->a, k, m, i2 / r2, i3 / r3) * op_get(p->x, k, n, i2, i3);
+    return sum;
+}
+
+typedef struct shape {
+    uint64_t k, m, n, b2, b3, c2, c3;
+} shape;
+
+static void check_matmul(const oclora_test_device *device, oclora_type type, shape s, op_layout la,
+                         op_layout lx)
+{
+    op_tensor a = op_make(device, type, s.k, s.m, s.b2, s.b3, la);
+    op_tensor x = op_make(device, OCLORA_TYPE_F32, s.k, s.n, s.c2, s.c3, lx);
+    op_tensor y = op_make(device, OCLORA_TYPE_F32, s.m, s.n, s.c2, s.c3, op_plain);
+    op_fill(device, &a);
+    op_fill(device, &x);
+    oclora_op_call call = op_call(OCLORA_OP_MUL_MAT, &y);
+    op_add_source(&call, &a);
+    op_add_source(&call, &x);
+    const product user = {&a, &x};
+    if (op_run(device, &call, &y)) CHECK_LE(op_error(&y, matmul_reference, &user), 2e-6);
+    op_free(&a);
+    op_free(&x);
+    op_free(&y);
+}
+
+static void types_on(const oclora_test_device *device)
+{
+    const shape blocks = {64, 9, 3, 1, 1, 1, 1}, supers = {512, 5, 1, 1, 1, 1, 1};
+    for (oclora_type type = OCLORA_TYPE_F32; type <= OCLORA_TYPE_Q5_1; type++)
+        check_matmul(device, type, blocks, op_plain, op_padded);
+    for (oclora_type type = OCLORA_TYPE_Q4_K; type <= OCLORA_TYPE_Q6_K; type++)
+        check_matmul(device, type, supers, op_plain, op_plain);
+}
+
+static void shapes_on(const oclora_test_device *device)
+{
+    const shape odd = {33, 7, 5, 1, 1, 1, 1}, tiny = {1, 1, 1, 1, 1, 1, 1};
+    const shape heads = {64, 70, 3, 3, 2, 9, 2}, values = {300, 64, 1, 3, 1, 9, 2};
+    const shape wide = {576, 130, 1, 1, 1, 1, 1};
+    check_matmul(device, OCLORA_TYPE_F32, odd, op_padded, op_plain);
+    check_matmul(device, OCLORA_TYPE_F16, tiny, op_plain, op_plain);
+    check_matmul(device, OCLORA_TYPE_F16, heads, op_swapped, op_swapped);
+    check_matmul(device, OCLORA_TYPE_F16, values, op_transposed, op_plain);
+    check_matmul(device, OCLORA_TYPE_F32, wide, op_plain, op_padded);
+}
+
+/* Every row has the same bits alone, in any batch, and on both device classes. */
+static void alone_on(const oclora_test_device *device)
+{
+    op_tensor a = op_make(device, OCLORA_TYPE_F16, 577, 33, 1, 1, op_plain);
+    op_tensor x = op_make(device, OCLORA_TYPE_F32, 577, 11, 1, 1, op_plain);
+    op_tensor many = op_make(device, OCLORA_TYPE_F32, 33, 11, 1, 1, op_plain);
+    op_tensor one = op_make(device, OCLORA_TYPE_F32, 33, 1, 1, 1, op_plain);
+    op_fill(device, &a);
+    op_fill(device, &x);
+    oclora_op_call call = op_call(OCLORA_OP_MUL_MAT, &many);
+    op_add_source(&call, &a);
+    op_add_source(&call, &x);
+    op_run(device, &call, &many);
+    call.dst = one.view;
+    for (uint64_t n = 0; n < 11; n++) {
+        call.src[1] = x.view;
+        call.src[1].ne[1] = 1;
+        call.src[1].offset += n * x.view.nb[1];
+        op_run(device, &call, &one);
+        CHECK_INT(memcmp(op_at(&one, 0, 0, 0, 0), op_at(&many, 0, n, 0, 0), 33 * 4), 0);
+    }
+    op_free(&a);
+    op_free(&x);
+    op_free(&many);
+    op_free(&one);
+}
+
+static void refused_on(const oclora_test_device *device)
+{
+    op_tensor a = op_make(device, OCLORA_TYPE_F16, 8, 4, 3, 1, op_plain);
+    op_tensor x = op_make(device, OCLORA_TYPE_F32, 8, 2, 4, 1, op_plain);
+    op_tensor y = op_make(device, OCLORA_TYPE_F32, 4, 2, 4, 1, op_plain);
+    oclora_op_call call = op_call(OCLORA_OP_MUL_MAT, &y);
+    op_add_source(&call, &a);
+    op_add_source(&call, &x);
+    op_expect_refused(device, &call, "op mul_mat is not done");
+    oclora_error err = {0};
+    CHECK_STATUS(oclora_matmul(device->stream, &a.view, &x.view, &y.view, &err),
+                 OCLORA_NOT_SUPPORTED, &err);
+    CHECK_CONTAINS(err.text, "matmul of f16[8,4]");
+    op_free(&a);
+    op_free(&x);
+    op_free(&y);
+}
+
+static void types(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, types_on);
+}
+static void shapes(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, shapes_on);
+}
+static void alone(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, alone_on);
+}
+static void refused(void)
+{
+    oclora_test_each_device(OCLORA_TEST_OWN_CLASS, refused_on);
+}
+
+int main(void)
+{
+    const oclora_test tests[] = {
+        {"types", types}, {"shapes", shapes}, {"alone", alone}, {"refused", refused}};
+    return oclora_test_main("matmul", tests, sizeof(tests) / sizeof(tests[0]));
+}
