@@ -1,0 +1,137 @@
+#include "op_test.h"
+
+typedef struct shape_case {
+    const op_tensor *a, *b;
+    uint32_t dim;
+} shape_case;
+
+static double concat_reference(const void *user, uint64_t i0, uint64_t i1, uint64_t i2, uint64_t i3)
+{
+    const shape_case *c = user;
+    uint64_t i[4] = {i0, i1, i2, i3};
+    const uint64_t split = c->a->view.ne[c->dim];
+    if (i[c->dim] < split) return op_get(c->a, i0, i1, i2, i3);
+    i[c->dim] -= split;
+    return op_get(c->b, i[0], i[1], i[2], i[3]);
+}
+
+static double repeat_reference(const void *user, uint64_t i0, uint64_t i1, uint64_t i2, uint64_t i3)
+{
+    const shape_case *c = user;
+    const uint64_t *ne = c->a->view.ne;
+    return op_get(c->a, i0 % ne[0], i1 % ne[1], i2 % ne[2], i3 % ne[3]);
+}
+
+static void check_concat(const oclora_test_device *device, oclora_type type, uint32_t dim)
+{
+    uint64_t e[4] = {7, 5, 2, 3};
+    op_tensor a = op_make(device, type, e[0], e[1], e[2], e[3], op_swapped);
+    e[dim] += 4;
+    op_tensor b = op_make(device, type, e[0], e[1], e[2], e[3], op_transposed);
+    e[dim] += a.view.ne[dim];
+    op_tensor dst = op_make(device, type, e[0], e[1], e[2], e[3], op_padded);
+    op_fill(device, &a);
+    op_fill(device, &b);
+    oclora_op_call call = op_call(OCLORA_OP_CONCAT, &dst);
+    call.params.i[0] = (int32_t)dim;
+    op_add_source(&call, &a);
+    op_add_source(&call, &b);
+    const shape_case user = {&a, &b, dim};
+    if (op_run(device, &call, &dst)) CHECK_LE(op_error(&dst, concat_reference, &user), 0);
+    op_free(&a);
+    op_free(&b);
+    op_free(&dst);
+}
+
+static void check_repeat(const oclora_test_device *device, oclora_type type)
+{
+    op_tensor a = op_make(device, type, 3, 1, 2, 1, op_padded);
+    op_tensor dst = op_make(device, type, 33, 5, 2, 3, op_swapped);
+    op_fill(device, &a);
+    oclora_op_call call = op_call(OCLORA_OP_REPEAT, &dst);
+    op_add_source(&call, &a);
+    const shape_case user = {&a, NULL, 0};
+    if (op_run(device, &call, &dst)) CHECK_LE(op_error(&dst, repeat_reference, &user), 0);
+    op_free(&a);
+    op_free(&dst);
+}
+
+static void moves_on(const oclora_test_device *device)
+{
+    for (uint32_t dim = 0; dim < 4; dim++) check_concat(device, OCLORA_TYPE_F32, dim);
+    check_concat(device, OCLORA_TYPE_F16, 1);
+    check_concat(device, OCLORA_TYPE_I64, 0);
+    check_repeat(device, OCLORA_TYPE_F32);
+    check_repeat(device, OCLORA_TYPE_F16);
+}
+
+static void check_argsort(const oclora_test_device *device, uint64_t n, int32_t order)
+{
+    op_tensor a = op_make(device, OCLORA_TYPE_F32, n, 3, 2, 1, op_padded);
+    op_tensor dst = op_make(device, OCLORA_TYPE_I32, n, 3, 2, 1, op_plain);
+    op_fill(device, &a);
+    OP_EACH(&a, i0, i1, i2, i3) if (i0 % 3 == 2) op_set(&a, 0.25, i0, i1, i2, i3);
+    op_upload(device, &a);
+    oclora_op_call call = op_call(OCLORA_OP_ARGSORT, &dst);
+    call.params.i[0] = order;
+    op_add_source(&call, &a);
+    if (!op_run(device, &call, &dst)) return;
+    long wrong = 0;
+    OP_EACH(&dst, i0, i1, i2, i3)
+    {
+        if (i0 == 0) continue;
+        const uint64_t p = (uint64_t)op_get(&dst, i0 - 1, i1, i2, i3);
+        const uint64_t q = (uint64_t)op_get(&dst, i0, i1, i2, i3);
+        if (p >= n || q >= n) {
+            wrong++;
+            continue;
+        }
+        const double x = op_get(&a, p, i1, i2, i3), y = op_get(&a, q, i1, i2, i3);
+        wrong += order == 0 ? x > y : x < y;
+        wrong += x == y && p >= q; /* equal values keep their order, so no index comes twice */
+    }
+    CHECK_INT(wrong, 0);
+    op_free(&a);
+    op_free(&dst);
+}
+
+static void argsort_on(const oclora_test_device *device)
+{
+    check_argsort(device, 1, 0);
+    check_argsort(device, 33, 1);
+    check_argsort(device, 576, 0);
+}
+
+static void refused_on(const oclora_test_device *device)
+{
+    op_tensor a = op_make(device, OCLORA_TYPE_F32, 8, 4, 1, 1, op_plain);
+    op_tensor b = op_make(device, OCLORA_TYPE_F32, 7, 4, 1, 1, op_plain);
+    oclora_op_call concat = op_call(OCLORA_OP_CONCAT, &a);
+    op_add_source(&concat, &b);
+    op_add_source(&concat, &b);
+    op_expect_refused(device, &concat, "op concat is not done");
+    oclora_op_call repeat = op_call(OCLORA_OP_REPEAT, &a);
+    op_add_source(&repeat, &b);
+    op_expect_refused(device, &repeat, "op repeat is not done");
+    op_free(&a);
+    op_free(&b);
+}
+
+static void moves(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, moves_on);
+}
+static void argsort(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, argsort_on);
+}
+static void refused(void)
+{
+    oclora_test_each_device(OCLORA_TEST_OWN_CLASS, refused_on);
+}
+
+int main(void)
+{
+    const oclora_test tests[] = {{"moves", moves}, {"argsort", argsort}, {"refused", refused}};
+    return oclora_test_main("shape", tests, sizeof(tests) / sizeof(tests[0]));
+}
