@@ -351,7 +351,7 @@ oclora_status oclora_host_probe_tensors(oclora_host *host, oclora_error *err)
     /* The overhead is a tensor and its list entry (32 bytes): a tensor of another size shows here,
      * before any field of it is read. */
     size_t overhead = make.ggml_tensor_overhead();
-    if (overhead < sizeof(struct ggml_tensor) || overhead > sizeof(struct ggml_tensor) + 48)
+    if (overhead != sizeof(struct ggml_tensor) + 32)
         return oclora_fail(err, OCLORA_HOST_MISMATCH,
                            "a tensor takes %zu bytes; this plugin knows one of %zu", overhead,
                            sizeof(struct ggml_tensor));

@@ -1,0 +1,280 @@
+#include "plugin/ggml/plugin.h"
+
+#include <string.h>
+
+static _Thread_local struct oclora_ggml_session *bound;
+
+static const uint64_t default_pool_bytes = (uint64_t)256 << 20;
+
+oclora_status oclora_ggml_session_init(struct oclora_ggml_session *session,
+                                       oclora_ggml_plugin *plugin, oclora_error *err)
+{
+    memset(session, 0, sizeof *session);
+    session->plugin = plugin;
+    session->references = 1;
+    session->device = -1;
+    if (pthread_mutex_init(&session->lock, NULL) != 0)
+        return oclora_fail(err, OCLORA_INTERNAL, "no mutex for a session");
+    return OCLORA_OK;
+}
+
+/* Adapters and their map go when the weights they were made for go. */
+static void drop_adapters(struct oclora_ggml_session *session)
+{
+    oclora_session_destroy(session->map);
+    oclora_pool_destroy(session->pool);
+    session->map = NULL;
+    session->pool = NULL;
+    session->device = -1;
+    session->configured = false;
+}
+
+void oclora_ggml_session_retain(struct oclora_ggml_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    session->references++;
+    pthread_mutex_unlock(&session->lock);
+}
+
+void oclora_ggml_session_release(struct oclora_ggml_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    bool last = --session->references == 0;
+    pthread_mutex_unlock(&session->lock);
+    if (!last) return;
+    const oclora_env *env = &session->plugin->env;
+    drop_adapters(session);
+    for (uint32_t i = 0; i < OCLORA_GGML_DEVICES; i++) oclora_base_destroy(session->part[i].base);
+    oclora_release(env, session->model_path);
+    pthread_mutex_destroy(&session->lock);
+    oclora_release(env, session);
+}
+
+struct oclora_ggml_session *oclora_ggml_session_current(oclora_ggml_plugin *plugin)
+{
+    return bound != NULL ? bound : &plugin->default_session;
+}
+
+void oclora_ggml_session_bind(struct oclora_ggml_session *session) { bound = session; }
+
+oclora_status oclora_ggml_session_base(struct oclora_ggml_session *session,
+                                       oclora_ggml_device *device, oclora_base **out,
+                                       oclora_error *err)
+{
+    oclora_ggml_part *part = &session->part[device->index];
+    oclora_status status = OCLORA_OK;
+    pthread_mutex_lock(&session->lock);
+    if (part->base == NULL) status = oclora_base_create(&part->base, device->context, err);
+    *out = part->base;
+    pthread_mutex_unlock(&session->lock);
+    return status;
+}
+
+void oclora_ggml_session_count(struct oclora_ggml_session *session,
+                               const oclora_ggml_device *device, int change)
+{
+    oclora_ggml_part *part = &session->part[device->index];
+    pthread_mutex_lock(&session->lock);
+    part->n_records += (uint32_t)change;
+    bool gone = part->n_records == 0 && session->pool != NULL &&
+                oclora_pool_base(session->pool) == part->base;
+    if (gone && session->n_backends == 0)
+        drop_adapters(session);
+    else if (gone)
+        oclora_fail(&session->refusal, OCLORA_WRONG_STATE,
+                    "the model was freed before its context; the session's adapters are gone");
+    pthread_mutex_unlock(&session->lock);
+}
+
+void oclora_ggml_session_count_backend(struct oclora_ggml_session *session, int change)
+{
+    pthread_mutex_lock(&session->lock);
+    session->n_backends += (uint32_t)change;
+    pthread_mutex_unlock(&session->lock);
+}
+
+oclora_status oclora_ggml_session_options(struct oclora_ggml_session *session,
+                                          const char *model_path, uint64_t pool_bytes,
+                                          uint32_t store, oclora_error *err)
+{
+    const oclora_env *env = &session->plugin->env;
+    oclora_model_info model = {0};
+    char *path = NULL;
+    if (store > OCLORA_STORE_Q8_0)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "%u is no storage type", store);
+    if (model_path != NULL) {
+        OCLORA_TRY(oclora_model_info_read(&model, env, model_path, err));
+        path = oclora_string_copy(env, model_path, strlen(model_path));
+        if (path == NULL) return oclora_fail_memory(err, strlen(model_path) + 1, "a path");
+    }
+    pthread_mutex_lock(&session->lock);
+    bool late = session->pool != NULL;
+    if (!late) {
+        char *old = session->model_path;
+        session->model_path = path;
+        path = old;
+        session->has_model = model_path != NULL;
+        session->model = model;
+        session->pool_bytes = pool_bytes;
+        session->store = store;
+    }
+    pthread_mutex_unlock(&session->lock);
+    oclora_release(env, path);
+    if (late)
+        return oclora_fail(err, OCLORA_WRONG_STATE,
+                           "options must be set before the session's first adapter is loaded");
+    return OCLORA_OK;
+}
+
+/* The device that holds weights of `from`, -1 for none, -2 for several. */
+static int32_t device_of_weights(const struct oclora_ggml_session *from)
+{
+    int32_t found = -1;
+    for (int32_t i = 0; i < OCLORA_GGML_DEVICES; i++)
+        if (from->part[i].n_records > 0) found = found == -1 ? i : -2;
+    return found;
+}
+
+oclora_status oclora_ggml_session_open(struct oclora_ggml_session *session, oclora_error *err)
+{
+    if (session->pool != NULL) return OCLORA_OK;
+    oclora_ggml_plugin *plugin = session->plugin;
+    const struct oclora_ggml_session *owner = session;
+    int32_t device = device_of_weights(session);
+    if (device == -1) { /* a second context over the default session's model */
+        owner = &plugin->default_session;
+        device = device_of_weights(owner);
+    }
+    if (device == -1)
+        return oclora_fail(err, OCLORA_WEIGHT_NOT_ON_DEVICE,
+                           "no weight of a model is on the device; load the model first, with all "
+                           "its layers on the device (-ngl 99)");
+    if (device == -2)
+        return oclora_fail(err, OCLORA_NOT_SUPPORTED,
+                           "the model is split over several devices; adapters need it on one "
+                           "(choose one with --device)");
+    oclora_ggml_device *own = &plugin->devices[device];
+    uint64_t quarter = own->info.global_bytes / 4;
+    uint64_t bytes = session->pool_bytes;
+    if (bytes == 0) bytes = default_pool_bytes < quarter ? default_pool_bytes : quarter;
+    oclora_pool *pool;
+    OCLORA_TRY(oclora_pool_create(&pool, own->context, owner->part[device].base, bytes, err));
+    oclora_status status = oclora_session_create(&session->map, &plugin->env, pool, err);
+    if (status != OCLORA_OK) {
+        oclora_pool_destroy(pool);
+        return status;
+    }
+    session->pool = pool;
+    session->device = device;
+    return OCLORA_OK;
+}
+
+static oclora_status add_image(struct oclora_ggml_session *session, const char *name,
+                               oclora_adapter_image *image, oclora_error *err)
+{
+    const oclora_model_info *model = session->has_model ? &session->model : NULL;
+    if (model != NULL && image->architecture[0] != '\0' &&
+        strcmp(image->architecture, model->architecture) != 0)
+        return oclora_fail(err, OCLORA_MODULE_MISMATCH,
+                           "the adapter is for architecture %s, the model is %s",
+                           image->architecture, model->architecture);
+    OCLORA_TRY(oclora_adapter_to_gguf_names(image, model, err));
+    oclora_adapter_handle handle;
+    return oclora_pool_add(session->pool, name, image, &handle, err);
+}
+
+oclora_status oclora_ggml_session_load(struct oclora_ggml_session *session, const char *name,
+                                       const char *path, oclora_error *err)
+{
+    oclora_adapter_image *image;
+    if (name[0] == '\0')
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "an adapter needs a name");
+    OCLORA_TRY(oclora_ggml_session_open(session, err));
+    OCLORA_TRY(oclora_adapter_load(&image, &session->plugin->env, path, session->store, err));
+    oclora_status status = add_image(session, name, image, err);
+    if (status == OCLORA_OK) return OCLORA_OK;
+    oclora_adapter_image_destroy(image);
+    return oclora_error_prefix(err, status, "adapter '%s' (%s)", name, path);
+}
+
+oclora_status oclora_ggml_session_resolve(struct oclora_ggml_session *session,
+                                          const oclora_ggml_config_use *uses, uint32_t count,
+                                          oclora_weighted_adapter *weighted, oclora_error *err)
+{
+    if (count > OCLORA_MIXTURE_MAX)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "%u adapters in one mixture; at most %d",
+                           count, OCLORA_MIXTURE_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        weighted[i] = (oclora_weighted_adapter){.weight = uses[i].weight};
+        oclora_error missing = {0};
+        if (session->pool == NULL ||
+            oclora_pool_find(session->pool, uses[i].name, &weighted[i].handle, &missing) !=
+                OCLORA_OK)
+            return oclora_fail(err, OCLORA_ADAPTER_NOT_LOADED, "no adapter '%s' is loaded",
+                               uses[i].name);
+    }
+    return OCLORA_OK;
+}
+
+static oclora_status apply_slot(struct oclora_ggml_session *session,
+                                const oclora_ggml_config_slot *slot, bool all, oclora_error *err)
+{
+    oclora_weighted_adapter weighted[OCLORA_MIXTURE_MAX];
+    OCLORA_TRY(oclora_ggml_session_resolve(session, slot->uses, slot->count, weighted, err));
+    return all ? oclora_session_map_all(session->map, weighted, slot->count, err)
+               : oclora_session_map(session->map, slot->seq, weighted, slot->count, err);
+}
+
+static oclora_status apply(struct oclora_ggml_session *session, const oclora_ggml_config *config,
+                           oclora_error *err)
+{
+    OCLORA_TRY(oclora_ggml_session_open(session, err));
+    for (size_t i = 0; i < config->n_adapters; i++)
+        OCLORA_TRY(oclora_ggml_session_load(session, config->adapters[i].name,
+                                            config->adapters[i].path, err));
+    for (size_t i = 0; i < config->n_slots; i++)
+        OCLORA_TRY(apply_slot(session, &config->slots[i], false, err));
+    return config->has_all ? apply_slot(session, &config->all, true, err) : OCLORA_OK;
+}
+
+oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session, oclora_error *err)
+{
+    oclora_ggml_plugin *plugin = session->plugin;
+    if (plugin->config_error.status != OCLORA_OK) {
+        *err = plugin->config_error;
+        return err->status;
+    }
+    const oclora_ggml_config *config = plugin->config;
+    if (config == NULL || session != &plugin->default_session) return OCLORA_OK;
+    oclora_status status = OCLORA_OK;
+    pthread_mutex_lock(&session->lock);
+    bool later = session->partial && device_of_weights(session) == -1;
+    if (!session->configured && !later && config->n_adapters > 0) {
+        status = apply(session, config, err);
+        if (status != OCLORA_OK) drop_adapters(session);
+        session->configured = status == OCLORA_OK;
+    }
+    pthread_mutex_unlock(&session->lock);
+    return status != OCLORA_OK ? oclora_error_prefix(err, status, "OCLORA_CONFIG") : OCLORA_OK;
+}
+
+void oclora_ggml_session_restored(struct oclora_ggml_session *session, const char *what)
+{
+    pthread_mutex_lock(&session->lock);
+    if (session->map != NULL && oclora_session_is_mapped(session->map) &&
+        session->refusal.status == OCLORA_OK)
+        oclora_fail(&session->refusal, OCLORA_ROWS_UNKNOWN,
+                    "the KV cache ('%s') was written from outside while adapters are mapped: it may "
+                    "hold another adapter's state; clear the map, then the cache, and map again",
+                    what);
+    pthread_mutex_unlock(&session->lock);
+}
+
+void oclora_ggml_session_poison(struct oclora_ggml_session *session, const oclora_error *cause)
+{
+    oclora_ggml_log(session->plugin, OCLORA_LOG_ERROR, "%s (%s)", cause->text,
+                    oclora_status_name(cause->status));
+    pthread_mutex_lock(&session->lock);
+    if (session->refusal.status == OCLORA_OK) session->refusal = *cause;
+    pthread_mutex_unlock(&session->lock);
+}
