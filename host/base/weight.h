@@ -36,6 +36,14 @@ oclora_status oclora_base_add(oclora_base *base, const char *name, oclora_type t
 /* Forgets all weights in `buffer` (it is about to be freed). */
 void oclora_base_remove_buffer(oclora_base *base, const oclora_buffer *buffer);
 
+/* Forgets one weight: its bytes are about to be something else. */
+void oclora_base_remove(oclora_base *base, const oclora_weight *weight);
+
+/* Turns the weight's bytes into PLAIN order where they lie, for good, for readers that know no other.
+ * Nothing to do for a PLAIN weight. No work that reads it may be running. Blocking. */
+oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
+                                 oclora_stream *stream, oclora_error *err);
+
 const oclora_weight *oclora_base_find(oclora_base *base, const char *name);
 const oclora_weight *oclora_base_find_id(oclora_base *base, uint32_t id);
 /* One more than the largest id ever given. */

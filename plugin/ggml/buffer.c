@@ -255,7 +255,7 @@ static ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t 
         .clear = clear,
     };
     oclora_ggml_device *device = ((oclora_ggml_type *)(void *)type)->device;
-    oclora_ggml_buffer *buffer;
+    oclora_ggml_buffer *buffer = NULL;
     oclora_error err = {0};
     if (create(device, size, &buffer, &err) != OCLORA_OK) {
         oclora_ggml_log(device->plugin, OCLORA_LOG_ERROR, "%s: a buffer of %zu bytes: %s",

@@ -341,7 +341,7 @@ static oclora_status probe_in(oclora_host *host, const makers *make, struct ggml
 
 oclora_status oclora_host_probe_tensors(oclora_host *host, oclora_error *err)
 {
-    makers make;
+    makers make = {0};
     OCLORA_TRY(bind_makers(&make, host, err));
     OCLORA_TRY(check_types(host, err));
     memset(host->op, OCLORA_HOST_UNKNOWN, sizeof host->op);

@@ -56,7 +56,7 @@ oclora_status oclora_ggml_record_add(oclora_ggml_buffer *buffer, const struct gg
     const oclora_ggml_plugin *plugin = buffer->device->plugin;
     *out = NULL;
     if (!is_weight(plugin, tensor)) return OCLORA_OK;
-    oclora_base *base;
+    oclora_base *base = NULL;
     OCLORA_TRY(oclora_ggml_session_base(buffer->session, buffer->device, &base, err));
     OCLORA_TRY(oclora_reserve(&plugin->env, &buffer->records, &buffer->capacity,
                               buffer->n_records + 1, sizeof *buffer->records, err));
