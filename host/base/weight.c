@@ -119,16 +119,43 @@ oclora_status oclora_base_add(oclora_base *base, const char *name, oclora_type t
     return status;
 }
 
+static void remove_entry(oclora_base *base, entry *e)
+{
+    oclora_weight *weight = e->weight;
+    e->weight = NULL;
+    if (weight->ambiguous) mark_ambiguous(base, e->hash, weight->name);
+    oclora_release(&base->env, weight);
+}
+
+void oclora_base_remove(oclora_base *base, const oclora_weight *weight)
+{
+    pthread_mutex_lock(&base->lock);
+    remove_entry(base, &base->entries[weight->id]);
+    pthread_mutex_unlock(&base->lock);
+}
+
+oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
+                                 oclora_stream *stream, oclora_error *err)
+{
+    if (weight->layout == OCLORA_LAYOUT_PLAIN) return OCLORA_OK;
+    unsigned char *plain = oclora_alloc(&base->env, (size_t)weight->bytes, 1);
+    if (!plain) return oclora_fail_memory(err, (size_t)weight->bytes, "unpacking a base weight");
+    oclora_status status = oclora_weight_read(weight, stream, 0, plain, weight->bytes, err);
+    if (status == OCLORA_OK)
+        status = oclora_stream_write(stream, weight->buffer, weight->offset, plain, weight->bytes,
+                                     err);
+    if (status == OCLORA_OK) status = oclora_stream_finish(stream, err);
+    if (status == OCLORA_OK) base->entries[weight->id].weight->layout = OCLORA_LAYOUT_PLAIN;
+    oclora_release(&base->env, plain);
+    return status;
+}
+
 void oclora_base_remove_buffer(oclora_base *base, const oclora_buffer *buffer)
 {
     pthread_mutex_lock(&base->lock);
     for (size_t i = 0; i < base->count; i++) {
         entry *e = &base->entries[i];
-        if (!e->weight || e->weight->buffer != buffer) continue;
-        oclora_weight *weight = e->weight;
-        e->weight = NULL;
-        if (weight->ambiguous) mark_ambiguous(base, e->hash, weight->name);
-        oclora_release(&base->env, weight);
+        if (e->weight && e->weight->buffer == buffer) remove_entry(base, e);
     }
     pthread_mutex_unlock(&base->lock);
 }

@@ -12,9 +12,15 @@ typedef struct backend {
     bool ran; /* the last graph reached the engine, which counts its own refusals */
 } backend;
 
-static backend *backend_of(ggml_backend_t host) { return (backend *)(void *)host; }
+static backend *backend_of(ggml_backend_t host)
+{
+    return (backend *)(void *)host;
+}
 
-static const char *get_name(ggml_backend_t host) { return backend_of(host)->device->name; }
+static const char *get_name(ggml_backend_t host)
+{
+    return backend_of(host)->device->name;
+}
 
 static void destroy(ggml_backend_t host)
 {
@@ -86,8 +92,8 @@ static oclora_status start(backend *own, oclora_error *err)
     OCLORA_TRY(oclora_runner_create(&own->runner, own->stream, err));
     OCLORA_TRY(oclora_ggml_session_configure(own->session, err));
     pthread_mutex_lock(&own->session->lock);
-    oclora_session *map = own->session->device == (int32_t)own->device->index ? own->session->map
-                                                                              : NULL;
+    oclora_session *map =
+        own->session->device == (int32_t)own->device->index ? own->session->map : NULL;
     oclora_status status = map != NULL ? oclora_runner_bind(own->runner, map, err) : OCLORA_OK;
     pthread_mutex_unlock(&own->session->lock);
     return status;

@@ -38,9 +38,9 @@ static bool is_ours(const oclora_ggml_plugin *plugin, ggml_backend_buffer_t buff
 oclora_ggml_buffer *oclora_ggml_buffer_of(const oclora_ggml_plugin *plugin,
                                           const struct ggml_tensor *tensor)
 {
-    ggml_backend_buffer_t buffer =
-        tensor->view_src != NULL && tensor->view_src->buffer != NULL ? tensor->view_src->buffer
-                                                                     : tensor->buffer;
+    ggml_backend_buffer_t buffer = tensor->view_src != NULL && tensor->view_src->buffer != NULL
+                                       ? tensor->view_src->buffer
+                                       : tensor->buffer;
     if (buffer == NULL || !is_ours(plugin, buffer)) return NULL;
     return oclora_host_buffer_context(&plugin->abi, buffer);
 }
@@ -214,7 +214,10 @@ static void destroy(oclora_ggml_buffer *buffer)
     oclora_release(env, buffer);
 }
 
-static void free_buffer(ggml_backend_buffer_t host) { destroy(context_of(host)); }
+static void free_buffer(ggml_backend_buffer_t host)
+{
+    destroy(context_of(host));
+}
 
 static oclora_status create(oclora_ggml_device *device, size_t size, oclora_ggml_buffer **out,
                             oclora_error *err)

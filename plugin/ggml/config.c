@@ -14,7 +14,8 @@ static oclora_status check_keys(json_t *object, const char *const *known, const 
 {
     const char *key;
     json_t *value;
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         bool found = false;
         for (size_t i = 0; known[i] != NULL && !found; i++) found = strcmp(key, known[i]) == 0;
         if (!found) return BAD(err, "unknown key \"%s\" in %s", key, where);
@@ -68,8 +69,7 @@ static oclora_status read_slot(oclora_ggml_config *config, json_t *value, const 
         OCLORA_TRY(read_name(config, value, where, &out->uses[0].name, err));
     else
         for (size_t i = 0; i < count; i++)
-            OCLORA_TRY(
-                read_weighted(config, json_array_get(value, i), where, &out->uses[i], err));
+            OCLORA_TRY(read_weighted(config, json_array_get(value, i), where, &out->uses[i], err));
     out->count = (uint32_t)count;
     return OCLORA_OK;
 }
@@ -84,7 +84,8 @@ static oclora_status read_adapters(oclora_ggml_config *config, json_t *object, o
         return oclora_fail_memory(err, size * sizeof *config->adapters, "OCLORA_CONFIG");
     const char *key;
     json_t *value;
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         if (!json_is_string(value)) return BAD(err, "the path of adapter \"%s\" is a string", key);
         config->adapters[config->n_adapters++] =
             (oclora_ggml_config_adapter){key, json_string_value(value)};
@@ -102,7 +103,8 @@ static oclora_status read_slots(oclora_ggml_config *config, json_t *object, oclo
         return oclora_fail_memory(err, size * sizeof *config->slots, "OCLORA_CONFIG");
     const char *key;
     json_t *value;
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         char *end = NULL;
         errno = 0;
         unsigned long seq = strtoul(key, &end, 10);
@@ -131,7 +133,7 @@ static oclora_status read_store(oclora_ggml_config *config, json_t *value, oclor
 
 static oclora_status read_all(oclora_ggml_config *config, json_t *root, oclora_error *err)
 {
-    static const char *const known[] = {"model",   "pool_bytes", "store", "partial",
+    static const char *const known[] = {"model",    "pool_bytes", "store", "partial",
                                         "adapters", "slots",      "all",   NULL};
     if (!json_is_object(root)) return BAD(err, "not a JSON object");
     OCLORA_TRY(check_keys(root, known, "the top level", err));
@@ -177,8 +179,8 @@ oclora_status oclora_ggml_config_read(oclora_ggml_config **out, const oclora_env
     if (root == NULL && json_error_code(&fault) == json_error_cannot_open_file)
         status = oclora_fail(err, OCLORA_FILE_NOT_FOUND, "OCLORA_CONFIG: %s", fault.text);
     else if (root == NULL)
-        status = BAD(err, "not JSON: %s (line %d, column %d)", fault.text, fault.line,
-                     fault.column);
+        status =
+            BAD(err, "not JSON: %s (line %d, column %d)", fault.text, fault.line, fault.column);
     else
         status = read_all(config, root, err);
     if (status != OCLORA_OK) {

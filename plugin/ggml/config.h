@@ -24,7 +24,7 @@ typedef struct oclora_ggml_config_slot {
 
 typedef struct oclora_ggml_config {
     oclora_env env;
-    void *json; /* owns the texts */
+    void *json;        /* owns the texts */
     const char *model; /* or NULL */
     uint64_t pool_bytes;
     uint32_t store; /* OCLORA_STORE_* */

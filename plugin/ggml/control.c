@@ -67,8 +67,8 @@ static oclora_status set_options(struct oclora_ggml_session *session,
                                        args->pool_bytes, args->store, err);
 }
 
-static oclora_status session_create(const oclora_ggml_session_args *args,
-                                    oclora_ggml_session **out, oclora_ggml_message *message)
+static oclora_status session_create(const oclora_ggml_session_args *args, oclora_ggml_session **out,
+                                    oclora_ggml_message *message)
 {
     oclora_ggml_plugin *plugin = oclora_ggml_plugin_get();
     oclora_error err = {0};
@@ -163,9 +163,8 @@ static oclora_status adapter_query(oclora_ggml_session *session, const char *nam
     oclora_adapter_handle handle;
     oclora_adapter_info info;
     pthread_mutex_lock(&own->lock);
-    oclora_status status = out != NULL
-                               ? find(own, name, name_length, &handle, &err)
-                               : oclora_fail(&err, OCLORA_INVALID_ARGUMENT, "out is NULL");
+    oclora_status status = out != NULL ? find(own, name, name_length, &handle, &err)
+                                       : oclora_fail(&err, OCLORA_INVALID_ARGUMENT, "out is NULL");
     if (status == OCLORA_OK) status = oclora_pool_info(own->pool, handle, &info, &err);
     pthread_mutex_unlock(&own->lock);
     if (status != OCLORA_OK) return finish(status, &err, message);

@@ -40,7 +40,10 @@ oclora_status oclora_ggml_device_settle(oclora_ggml_device *device, oclora_error
     return status;
 }
 
-static const char *get_name(ggml_backend_dev_t device) { return device_of(device)->name; }
+static const char *get_name(ggml_backend_dev_t device)
+{
+    return device_of(device)->name;
+}
 
 static const char *get_description(ggml_backend_dev_t device)
 {
@@ -88,8 +91,8 @@ static bool supports_buft(ggml_backend_dev_t device, ggml_backend_buffer_type_t 
     return type == get_buffer_type(device);
 }
 
-void oclora_ggml_device_init(oclora_ggml_device *device, oclora_ggml_plugin *plugin,
-                             uint32_t index, const oclora_device *info)
+void oclora_ggml_device_init(oclora_ggml_device *device, oclora_ggml_plugin *plugin, uint32_t index,
+                             const oclora_device *info)
 {
     static const oclora_host_device_calls calls = {
         .get_name = get_name,

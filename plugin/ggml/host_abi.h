@@ -1,5 +1,6 @@
-/* host_abi.h - the host's ggml as this plugin meets it at load: functions by name, numbers and slots
- * by experiment. Together with host_abi.c and host_probe.c the only place that knows of ggml versions.
+/* host_abi.h - the host's ggml as this plugin meets it at load: functions by name, numbers and
+ * slots by experiment. Together with host_abi.c and host_probe.c the only place that knows of ggml
+ * versions.
  *
  * ggml's public headers say nothing about the tables of callbacks a backend fills in, and those
  * tables, operator numbers and their parameters moved between releases with one and the same "API
@@ -65,11 +66,11 @@ typedef struct oclora_host {
     void *library; /* dlopen handle that all names come from; NULL = the global scope */
     char library_name[256];
     oclora_host_slots slots;
-    uint8_t op[OCLORA_HOST_OPS + 1];  /* host number -> OCLORA_OP_*, or UNKNOWN */
+    uint8_t op[OCLORA_HOST_OPS + 1];       /* host number -> OCLORA_OP_*, or UNKNOWN */
     uint8_t op_unary[OCLORA_HOST_OPS + 1]; /* an operator that is a unary function of its own */
-    uint8_t unary[64];                /* sub-number -> OCLORA_UNARY_* */
-    uint8_t glu[32];                  /* sub-number -> OCLORA_GLU_* */
-    bool marks_compute;               /* nodes to be computed carry GGML_TENSOR_FLAG_COMPUTE */
+    uint8_t unary[64];                     /* sub-number -> OCLORA_UNARY_* */
+    uint8_t glu[32];                       /* sub-number -> OCLORA_GLU_* */
+    bool marks_compute;                    /* nodes to be computed carry GGML_TENSOR_FLAG_COMPUTE */
 } oclora_host;
 
 /* Finds the library that called `caller` (a return address in it) or, failing that, a loaded ggml,

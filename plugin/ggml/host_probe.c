@@ -52,25 +52,27 @@ static const struct {
 static const struct {
     const char *constructor;
     uint8_t variant;
-} unary_names[] = {
-    {"ggml_abs", OCLORA_UNARY_ABS},
-    {"ggml_neg", OCLORA_UNARY_NEG},
-    {"ggml_tanh", OCLORA_UNARY_TANH},
-    {"ggml_relu", OCLORA_UNARY_RELU},
-    {"ggml_sigmoid", OCLORA_UNARY_SIGMOID},
-    {"ggml_gelu", OCLORA_UNARY_GELU},
-    {"ggml_gelu_quick", OCLORA_UNARY_GELU_QUICK},
-    {"ggml_gelu_erf", OCLORA_UNARY_GELU_ERF},
-    {"ggml_silu", OCLORA_UNARY_SILU},
-    {"ggml_exp", OCLORA_UNARY_EXP},
-    {"ggml_step", OCLORA_UNARY_STEP},
-    {"ggml_softplus", OCLORA_UNARY_SOFTPLUS},
-}, glu_names[] = {
-    {"ggml_reglu", OCLORA_GLU_REGLU},
-    {"ggml_geglu", OCLORA_GLU_GEGLU},
-    {"ggml_swiglu", OCLORA_GLU_SWIGLU},
-    {"ggml_geglu_erf", OCLORA_GLU_GEGLU_ERF},
-    {"ggml_geglu_quick", OCLORA_GLU_GEGLU_QUICK},
+} unary_names[] =
+    {
+        {"ggml_abs", OCLORA_UNARY_ABS},
+        {"ggml_neg", OCLORA_UNARY_NEG},
+        {"ggml_tanh", OCLORA_UNARY_TANH},
+        {"ggml_relu", OCLORA_UNARY_RELU},
+        {"ggml_sigmoid", OCLORA_UNARY_SIGMOID},
+        {"ggml_gelu", OCLORA_UNARY_GELU},
+        {"ggml_gelu_quick", OCLORA_UNARY_GELU_QUICK},
+        {"ggml_gelu_erf", OCLORA_UNARY_GELU_ERF},
+        {"ggml_silu", OCLORA_UNARY_SILU},
+        {"ggml_exp", OCLORA_UNARY_EXP},
+        {"ggml_step", OCLORA_UNARY_STEP},
+        {"ggml_softplus", OCLORA_UNARY_SOFTPLUS},
+},
+  glu_names[] = {
+      {"ggml_reglu", OCLORA_GLU_REGLU},
+      {"ggml_geglu", OCLORA_GLU_GEGLU},
+      {"ggml_swiglu", OCLORA_GLU_SWIGLU},
+      {"ggml_geglu_erf", OCLORA_GLU_GEGLU_ERF},
+      {"ggml_geglu_quick", OCLORA_GLU_GEGLU_QUICK},
 };
 
 static const struct {
@@ -102,8 +104,8 @@ static oclora_status check_types(const oclora_host *host, oclora_error *err)
         if (name == NULL || strcmp(name, oclora_type_name(type)) != 0 ||
             host->ggml_type_size(type_numbers[i].ggml) != oclora_type_block_bytes(type) ||
             host->ggml_blck_size(type_numbers[i].ggml) != (int64_t)oclora_type_block(type))
-            return oclora_fail(err, OCLORA_HOST_MISMATCH, "type %d is not %s",
-                               type_numbers[i].ggml, oclora_type_name(type));
+            return oclora_fail(err, OCLORA_HOST_MISMATCH, "type %d is not %s", type_numbers[i].ggml,
+                               oclora_type_name(type));
     }
     return OCLORA_OK;
 }
@@ -253,10 +255,9 @@ static oclora_status learn_ops(oclora_host *host, int last, oclora_error *err)
         for (size_t i = 0; i < N; i++) {
             if (name == NULL || strcmp(name, op_names[i].name) != 0) continue;
             host->op[number] = op_names[i].op;
-            host->op_unary[number] =
-                op_names[i].op == OCLORA_OP_UNARY && strcmp(name, "UNARY") != 0
-                    ? op_names[i].unary
-                    : OCLORA_HOST_UNKNOWN;
+            host->op_unary[number] = op_names[i].op == OCLORA_OP_UNARY && strcmp(name, "UNARY") != 0
+                                         ? op_names[i].unary
+                                         : OCLORA_HOST_UNKNOWN;
             found[i] = true;
         }
     }

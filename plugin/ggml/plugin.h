@@ -1,5 +1,5 @@
-/* plugin.h - what the files of the ggml plugin share. One plugin a process: its devices, the default
- * session and the settings of OCLORA_CONFIG. Nothing is computed here; see host/. */
+/* plugin.h - what the files of the ggml plugin share. One plugin a process: its devices, the
+ * default session and the settings of OCLORA_CONFIG. Nothing is computed here; see host/. */
 #ifndef OCLORA_GGML_PLUGIN_H
 #define OCLORA_GGML_PLUGIN_H
 
@@ -29,8 +29,8 @@ typedef struct oclora_ggml_device {
     char name[16];
     char description[224];
     oclora_device info;
-    bool absent; /* stands in for a missing device, so that a configured host stops */
-    pthread_mutex_t lock; /* of all below, and of the transfer stream */
+    bool absent;             /* stands in for a missing device, so that a configured host stops */
+    pthread_mutex_t lock;    /* of all below, and of the transfer stream */
     oclora_context *context; /* made when first needed */
     oclora_stream *transfer;
     bool pending; /* the transfer stream holds writes that nobody waited for */
@@ -74,8 +74,8 @@ typedef struct oclora_ggml_plugin {
     uint32_t n_devices;
     oclora_ggml_device devices[OCLORA_GGML_DEVICES];
     struct oclora_ggml_session default_session;
-    oclora_ggml_config *config;  /* NULL: none was given */
-    oclora_error config_error;   /* why the one given cannot be used */
+    oclora_ggml_config *config; /* NULL: none was given */
+    oclora_error config_error;  /* why the one given cannot be used */
 } oclora_ggml_plugin;
 
 /* A weight that lies in a buffer as a record of the engine. */
@@ -99,8 +99,8 @@ typedef struct oclora_ggml_buffer {
 } oclora_ggml_buffer;
 
 /* device.c */
-void oclora_ggml_device_init(oclora_ggml_device *device, oclora_ggml_plugin *plugin,
-                             uint32_t index, const oclora_device *info);
+void oclora_ggml_device_init(oclora_ggml_device *device, oclora_ggml_plugin *plugin, uint32_t index,
+                             const oclora_device *info);
 /* The device's context and transfer stream, made on first use. */
 oclora_status oclora_ggml_device_open(oclora_ggml_device *device, oclora_error *err);
 /* Waits for transfers, so that another stream sees their data. */
@@ -122,8 +122,8 @@ oclora_status oclora_ggml_record_add(oclora_ggml_buffer *buffer, const struct gg
                                      uint64_t offset, uint64_t bytes, const oclora_weight **out,
                                      oclora_error *err);
 /* Puts the bytes of all records in the range into ggml's order, where they stay records. */
-oclora_status oclora_ggml_record_unpack(oclora_ggml_buffer *buffer, uint64_t offset,
-                                        uint64_t bytes, oclora_error *err);
+oclora_status oclora_ggml_record_unpack(oclora_ggml_buffer *buffer, uint64_t offset, uint64_t bytes,
+                                        oclora_error *err);
 /* As unpack, and forgets them: another tensor is about to lie there. */
 oclora_status oclora_ggml_record_drop(oclora_ggml_buffer *buffer, uint64_t offset, uint64_t bytes,
                                       oclora_error *err);
@@ -157,14 +157,15 @@ oclora_status oclora_ggml_session_open(struct oclora_ggml_session *session, oclo
 /* Loads an adapter from a file; the caller holds the session's lock. */
 oclora_status oclora_ggml_session_load(struct oclora_ggml_session *session, const char *name,
                                        const char *path, oclora_error *err);
-/* Resolves names; the caller holds the session's lock. `weighted` has OCLORA_MIXTURE_MAX entries. */
+/* Resolves names; the caller holds the session's lock. `weighted` has OCLORA_MIXTURE_MAX entries.
+ */
 oclora_status oclora_ggml_session_resolve(struct oclora_ggml_session *session,
                                           const oclora_ggml_config_use *uses, uint32_t count,
                                           oclora_weighted_adapter *weighted, oclora_error *err);
 /* Puts OCLORA_CONFIG into force, once the weights are on the device; nothing to do else. */
-oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session,
-                                            oclora_error *err);
-/* The state of a KV cache was overwritten from outside; refused from now on if a map is in force. */
+oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session, oclora_error *err);
+/* The state of a KV cache was overwritten from outside; refused from now on if a map is in force.
+ */
 void oclora_ggml_session_restored(struct oclora_ggml_session *session, const char *what);
 /* A backend of the host was made (+1) or is gone (-1). */
 void oclora_ggml_session_count_backend(struct oclora_ggml_session *session, int change);

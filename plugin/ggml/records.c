@@ -74,14 +74,14 @@ oclora_status oclora_ggml_record_add(oclora_ggml_buffer *buffer, const struct gg
     return OCLORA_OK;
 }
 
-oclora_status oclora_ggml_record_unpack(oclora_ggml_buffer *buffer, uint64_t offset,
-                                        uint64_t bytes, oclora_error *err)
+oclora_status oclora_ggml_record_unpack(oclora_ggml_buffer *buffer, uint64_t offset, uint64_t bytes,
+                                        oclora_error *err)
 {
     oclora_base *base = buffer->session->part[buffer->device->index].base;
     for (size_t i = first_behind(buffer, offset);
          i < buffer->n_records && buffer->records[i].offset < offset + bytes; i++) {
-        OCLORA_TRY(oclora_base_unpack(base, buffer->records[i].weight, buffer->device->transfer,
-                                      err));
+        OCLORA_TRY(
+            oclora_base_unpack(base, buffer->records[i].weight, buffer->device->transfer, err));
         buffer->device->pending = true;
     }
     return OCLORA_OK;
@@ -95,8 +95,7 @@ oclora_status oclora_ggml_record_drop(oclora_ggml_buffer *buffer, uint64_t offse
     while (end < buffer->n_records && buffer->records[end].offset < offset + bytes) {
         const oclora_ggml_record *r = &buffer->records[end];
         bool whole = offset <= r->offset && r->offset + r->bytes <= offset + bytes;
-        if (!whole)
-            OCLORA_TRY(oclora_base_unpack(base, r->weight, buffer->device->transfer, err));
+        if (!whole) OCLORA_TRY(oclora_base_unpack(base, r->weight, buffer->device->transfer, err));
         end++;
     }
     if (end == first) return OCLORA_OK;

@@ -14,7 +14,10 @@ static oclora_ggml_plugin plugin;
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool loaded;
 
-oclora_ggml_plugin *oclora_ggml_plugin_get(void) { return &plugin; }
+oclora_ggml_plugin *oclora_ggml_plugin_get(void)
+{
+    return &plugin;
+}
 
 /* Through the host's log, so that its settings apply; its levels count the other way. */
 static void write_log(void *user, int32_t level, const char *text, size_t length)
@@ -103,8 +106,10 @@ static oclora_status list_devices(oclora_ggml_plugin *own, oclora_error *err)
         OCLORA_TRY(oclora_device_find(&own->env, selector, &info, err));
         for (uint32_t i = 0; i < own->n_devices; i++)
             if (own->devices[i].info.index == info.index)
-                return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "OCLORA_DEVICES: %s is named "
-                                   "twice", info.name);
+                return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                                   "OCLORA_DEVICES: %s is named "
+                                   "twice",
+                                   info.name);
         oclora_ggml_device_init(&own->devices[own->n_devices], own, own->n_devices, &info);
         own->n_devices++;
         list = list != NULL && list[length] == ',' ? list + length + 1 : NULL;
@@ -154,4 +159,7 @@ ggml_backend_reg_t ggml_backend_init(void)
     return ready ? (ggml_backend_reg_t)(void *)&plugin : NULL;
 }
 
-int ggml_backend_score(void) { return 1; }
+int ggml_backend_score(void)
+{
+    return 1;
+}

@@ -55,7 +55,10 @@ struct oclora_ggml_session *oclora_ggml_session_current(oclora_ggml_plugin *plug
     return bound != NULL ? bound : &plugin->default_session;
 }
 
-void oclora_ggml_session_bind(struct oclora_ggml_session *session) { bound = session; }
+void oclora_ggml_session_bind(struct oclora_ggml_session *session)
+{
+    bound = session;
+}
 
 oclora_status oclora_ggml_session_base(struct oclora_ggml_session *session,
                                        oclora_ggml_device *device, oclora_base **out,
@@ -207,9 +210,8 @@ oclora_status oclora_ggml_session_resolve(struct oclora_ggml_session *session,
     for (uint32_t i = 0; i < count; i++) {
         weighted[i] = (oclora_weighted_adapter){.weight = uses[i].weight};
         oclora_error missing = {0};
-        if (session->pool == NULL ||
-            oclora_pool_find(session->pool, uses[i].name, &weighted[i].handle, &missing) !=
-                OCLORA_OK)
+        if (session->pool == NULL || oclora_pool_find(session->pool, uses[i].name,
+                                                      &weighted[i].handle, &missing) != OCLORA_OK)
             return oclora_fail(err, OCLORA_ADAPTER_NOT_LOADED, "no adapter '%s' is loaded",
                                uses[i].name);
     }
@@ -263,10 +265,11 @@ void oclora_ggml_session_restored(struct oclora_ggml_session *session, const cha
     pthread_mutex_lock(&session->lock);
     if (session->map != NULL && oclora_session_is_mapped(session->map) &&
         session->refusal.status == OCLORA_OK)
-        oclora_fail(&session->refusal, OCLORA_ROWS_UNKNOWN,
-                    "the KV cache ('%s') was written from outside while adapters are mapped: it may "
-                    "hold another adapter's state; clear the map, then the cache, and map again",
-                    what);
+        oclora_fail(
+            &session->refusal, OCLORA_ROWS_UNKNOWN,
+            "the KV cache ('%s') was written from outside while adapters are mapped: it may "
+            "hold another adapter's state; clear the map, then the cache, and map again",
+            what);
     pthread_mutex_unlock(&session->lock);
 }
 

@@ -92,8 +92,10 @@ static oclora_status add_tensor(oclora_ggml_translator *tr, const struct ggml_te
                               sizeof *tr->hosts, err));
     oclora_graph_tensor tensor = {.producer = -1};
     if (!fill_view(t, &tensor.view))
-        return oclora_fail(err, OCLORA_NOT_SUPPORTED, "tensor '%s' has a type (%s) that is not "
-                           "supported", t->name, tr->device->plugin->abi.ggml_type_name(t->type));
+        return oclora_fail(err, OCLORA_NOT_SUPPORTED,
+                           "tensor '%s' has a type (%s) that is not "
+                           "supported",
+                           t->name, tr->device->plugin->abi.ggml_type_name(t->type));
     if (!is_empty(t)) OCLORA_TRY(locate(tr, t, &tensor.view, err));
     if ((t->flags & GGML_TENSOR_FLAG_INPUT) != 0) tensor.flags |= OCLORA_TENSOR_INPUT;
     if ((t->flags & GGML_TENSOR_FLAG_OUTPUT) != 0) tensor.flags |= OCLORA_TENSOR_OUTPUT;
@@ -119,8 +121,8 @@ static bool has_plain_rows(const struct ggml_tensor *x)
            (x->ne[3] == 1 || x->nb[3] == x->nb[2] * (size_t)x->ne[2]);
 }
 
-/* Looks for a weight under source `index` of a node. One that is used otherwise than in a product is
- * put into ggml's order, in place and for good. */
+/* Looks for a weight under source `index` of a node. One that is used otherwise than in a product
+ * is put into ggml's order, in place and for good. */
 static oclora_status find_weight(oclora_ggml_translator *tr, const struct ggml_tensor *node,
                                  uint32_t op, uint32_t index, int32_t number, oclora_error *err)
 {

@@ -21,7 +21,8 @@ typedef struct oclora_ggml_translator {
 
 /* Translates `graph`; `*out` points into the translator and lives until the next call. Weights that
  * the graph uses otherwise than as the left side of a product are put into ggml's order first.
- * Errors: NOT_SUPPORTED (operator or type, named), WEIGHT_NOT_ON_DEVICE (a tensor lies elsewhere). */
+ * Errors: NOT_SUPPORTED (operator or type, named), WEIGHT_NOT_ON_DEVICE (a tensor lies elsewhere).
+ */
 oclora_status oclora_ggml_translate(oclora_ggml_translator *translator, struct ggml_cgraph *graph,
                                     oclora_graph *out, oclora_error *err);
 void oclora_ggml_translator_free(oclora_ggml_translator *translator);
