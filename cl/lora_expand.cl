@@ -1,6 +1,9 @@
 /* lora_expand.cl - EXPAND: for every row of a work list, entries e in order,
  *   y = yb + sum_e w_e * ((u_e - 1) o yb + beta_e o (B_e^T h_e) + c_e)
- * with yb the base product that y holds on entry. linear_bias adds a bias to all rows afterwards.
+ * and for a multiplicative entry
+ *   w_e * (sum_j mul_u[j] o W (mul_v[j] o x) + c_e - yb)
+ * with yb the base product that y holds on entry, and the W (mul_v[j] o x) given as rows of m (see
+ * rowscale.cl). linear_bias adds a bias to all rows afterwards.
  * Reference variants.
  *
  * Order per output: t = sum_j h[j] B[j][o] by fma, j ascending from 0; then t * beta, + c, fma(u - 1, yb,
@@ -22,30 +25,17 @@
 #define EXPAND_ARGS                                                                                \
     __global const uchar *restrict pool, ulong pool_offset, __global const uchar *restrict lanes,  \
         ulong lane_offset, WORK_ARGS, __global const uchar *restrict h_base, ulong h_offset,       \
-        ulong g_offset, uint hidden_stride, __global uchar *restrict y_base, ulong y_offset,       \
-        ulong y_stride, uint d_out
+        ulong g_offset, uint hidden_stride, __global const uchar *restrict m_base, ulong m_offset, \
+        __global const uchar *restrict m_first, ulong m_first_offset,                              \
+        __global uchar *restrict y_base, ulong y_offset, ulong y_stride, uint d_out
+
+/* Row j of the expanded products of a slot. */
+#define EXPANDED(slot, j)                                                                          \
+    ((__global const float *)(m_base + m_offset) +                                                 \
+     (ulong)(((__global const uint *)(m_first + m_first_offset))[slot] + (j)) * d_out)
 
 #ifndef OCLORA_CLASS_GPU
 enum { OUTPUT_TILE = 64 };
-
-inline float16 floats16(__global const float *p, uint n)
-{
-    if (n == 16) return vload16(0, p);
-    float values[16];
-    for (uint i = 0; i < 16; i++) values[i] = i < n ? p[i] : 0.0f;
-    return vload16(0, values);
-}
-
-inline void store16(__global float *p, float16 v, uint n)
-{
-    if (n == 16) {
-        vstore16(v, 0, p);
-        return;
-    }
-    float values[16];
-    vstore16(v, 0, values);
-    for (uint i = 0; i < n; i++) p[i] = values[i];
-}
 
 /* sum_j h[j] B[j][o .. o + n) */
 inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global const float *h, uint o,
@@ -75,12 +65,21 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_
             float16 base = floats16(y + o, n), out = base;
             for (uint e = 0; e < chunk.n_entries; e++) {
                 lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
-                float16 t = expand16(&lane, pool + lane.b, HIDDEN(lane, slot + e), o, n, d_out);
+                if (!(lane.rank || lane.c || lane.u || lane.n_mul)) continue;
+                float16 t = 0.0f;
+                for (uint j = 0; j < lane.n_mul; j++) {
+                    float16 m = floats16(EXPANDED(slot + e, j) + o, n);
+                    float16 u = lane.mul_u
+                                    ? floats16(POOL_FLOATS(lane.mul_u) + (ulong)j * d_out + o, n)
+                                    : (float16)(1.0f);
+                    t = fma(u, m, t);
+                }
+                if (!lane.n_mul) t = expand16(&lane, pool + lane.b, HIDDEN(lane, slot + e), o, n, d_out);
                 if (lane.beta) t *= floats16(POOL_FLOATS(lane.beta) + o, n);
                 if (lane.c) t += floats16(POOL_FLOATS(lane.c) + o, n);
                 if (lane.u) t = fma(floats16(POOL_FLOATS(lane.u) + o, n) - 1.0f, base, t);
-                if (lane.rank || lane.c || lane.u)
-                    out = fma((float16)(WORK_WEIGHT(slot + e)), t, out);
+                if (lane.n_mul) t -= base;
+                out = fma((float16)(WORK_WEIGHT(slot + e)), t, out);
             }
             store16(y + o, out, n);
         }
@@ -99,16 +98,21 @@ __kernel __attribute__((reqd_work_group_size(64, 1, 1))) void lora_expand(EXPAND
         float base = y[o], out = base;
         for (uint e = 0; e < chunk.n_entries; e++) {
             lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
+            if (!(lane.rank || lane.c || lane.u || lane.n_mul)) continue;
             __global const float *h = HIDDEN(lane, slot + e);
             __global const uchar *b = pool + lane.b;
             ulong row = factor_row_bytes(lane.type_b, d_out);
             float t = 0.0f;
-            for (uint j = 0; j < lane.rank; j++, b += row)
+            for (uint j = 0; j < lane.n_mul; j++)
+                t = fma(lane.mul_u ? POOL_FLOATS(lane.mul_u)[(ulong)j * d_out + o] : 1.0f,
+                        EXPANDED(slot + e, j)[o], t);
+            for (uint j = 0; j < lane.rank && !lane.n_mul; j++, b += row)
                 t = fma(h[j], factor_value(lane.type_b, b, o), t);
             if (lane.beta) t *= POOL_FLOATS(lane.beta)[o];
             if (lane.c) t += POOL_FLOATS(lane.c)[o];
             if (lane.u) t = fma(POOL_FLOATS(lane.u)[o] - 1.0f, base, t);
-            if (lane.rank || lane.c || lane.u) out = fma(WORK_WEIGHT(slot + e), t, out);
+            if (lane.n_mul) t -= base;
+            out = fma(WORK_WEIGHT(slot + e), t, out);
         }
         y[o] = out;
     }

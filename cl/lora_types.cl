@@ -76,3 +76,28 @@ inline float16 factor_tail16(uint type, __global const uchar *row, uint i, uint 
     for (uint j = 0; j < 16; j++) values[j] = j < n ? factor_value(type, row, i + j) : 0.0f;
     return vload16(0, values);
 }
+
+/* The n <= 16 floats at p as a vector filled up with 0, and back. */
+inline float16 floats16(__global const float *p, uint n)
+{
+    if (n == 16) return vload16(0, p);
+    float values[16];
+    for (uint i = 0; i < 16; i++) values[i] = i < n ? p[i] : 0.0f;
+    return vload16(0, values);
+}
+
+inline void store16(__global float *p, float16 v, uint n)
+{
+    if (n == 16) {
+        vstore16(v, 0, p);
+        return;
+    }
+    float values[16];
+    vstore16(v, 0, values);
+    for (uint i = 0; i < n; i++) p[i] = values[i];
+}
+
+/* lora_lane.router */
+#define ROUTER_KIND(lane) ((lane).router & 255u)
+#define ROUTER_TOP_K(lane) ((lane).router >> 8 & 255u)
+#define ROUTER_EXPERTS(lane) ((lane).router >> 16)

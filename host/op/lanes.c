@@ -9,7 +9,7 @@ _Static_assert(sizeof(oclora_chunk) == 32, "cl/lora_types.cl: lora_chunk");
 
 static oclora_lane_summary summarise(const oclora_lane *lanes, uint32_t n_adapters)
 {
-    oclora_lane_summary summary = {0, 0};
+    oclora_lane_summary summary = {0, 0, 0};
     for (uint32_t k = 0; k < n_adapters; k++) {
         const oclora_lane *lane = &lanes[k];
         if (lane->rank > summary.rank_max) summary.rank_max = lane->rank;
@@ -17,6 +17,8 @@ static oclora_lane_summary summarise(const oclora_lane *lanes, uint32_t n_adapte
         if (lane->core) summary.flags |= OCLORA_LANES_CORE;
         if (lane->n_mul) summary.flags |= OCLORA_LANES_MULTIPLY;
         if (lane->router) summary.flags |= OCLORA_LANES_ROUTER;
+        if (lane->rank && !lane->n_mul) summary.flags |= OCLORA_LANES_LOW_RANK;
+        if (lane->router >> 16 > summary.experts_max) summary.experts_max = lane->router >> 16;
     }
     return summary;
 }
@@ -41,10 +43,14 @@ oclora_status oclora_lane_table_create_from(oclora_lane_table **out, oclora_stre
     table->n_weights = n_weights;
     table->n_adapters = n_adapters;
     table->summaries = oclora_alloc(env, n_weights, sizeof *table->summaries);
-    if (!table->summaries) {
+    table->mul_max = oclora_alloc(env, n_adapters, sizeof *table->mul_max);
+    if (!table->summaries || !table->mul_max) {
         status = oclora_fail_memory(err, n_weights * sizeof *table->summaries, "a lane table");
         goto fail;
     }
+    for (size_t i = 0; i < (size_t)n_weights * n_adapters; i++)
+        if (lanes[i].n_mul > table->mul_max[i % n_adapters])
+            table->mul_max[i % n_adapters] = lanes[i].n_mul;
     for (uint32_t w = 0; w < n_weights; w++)
         table->summaries[w] = summarise(lanes + (size_t)w * n_adapters, n_adapters);
     status = oclora_buffer_create(&table->lanes, context, bytes, err);
@@ -64,5 +70,6 @@ void oclora_lane_table_destroy(oclora_lane_table *table)
     oclora_env env = table->env;
     oclora_buffer_destroy(table->lanes);
     oclora_release(&env, table->summaries);
+    oclora_release(&env, table->mul_max);
     oclora_release(&env, table);
 }

@@ -7,14 +7,16 @@
 /* What the adapters of a table need of one weight, all together. */
 typedef struct oclora_lane_summary {
     uint32_t rank_max;
-    uint32_t flags; /* OCLORA_LANES_*; 0: no adapter touches the weight */
+    uint32_t experts_max; /* of routers */
+    uint32_t flags;       /* OCLORA_LANES_*; 0: no adapter touches the weight */
 } oclora_lane_summary;
 
 enum {
     OCLORA_LANES_TOUCHED = 1u << 0,
     OCLORA_LANES_CORE = 1u << 1,
     OCLORA_LANES_MULTIPLY = 1u << 2,
-    OCLORA_LANES_ROUTER = 1u << 3
+    OCLORA_LANES_ROUTER = 1u << 3,
+    OCLORA_LANES_LOW_RANK = 1u << 4 /* an adapter without n_mul has a rank */
 };
 
 struct oclora_lane_table {
@@ -22,6 +24,7 @@ struct oclora_lane_table {
     oclora_buffer *lanes;           /* [n_weights][n_adapters] */
     const oclora_buffer *pool;      /* what lanes point into; not owned */
     oclora_lane_summary *summaries; /* [n_weights] */
+    uint32_t *mul_max;              /* [n_adapters]: largest n_mul of an adapter over all weights */
     uint32_t n_weights;
     uint32_t n_adapters;
 };

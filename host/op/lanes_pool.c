@@ -11,10 +11,15 @@ oclora_status oclora_lane_table_create(oclora_lane_table **out, oclora_stream *s
     size_t count = (size_t)n_weights * n_adapters;
     oclora_lane *lanes = oclora_alloc(env, count, sizeof *lanes);
     if (!lanes) return oclora_fail_memory(err, count * sizeof *lanes, "a lane table");
-    for (size_t i = 0; i < count; i++)
-        oclora_pool_lane(pool, handles[i % n_adapters], (uint32_t)(i / n_adapters), &lanes[i]);
-    oclora_status status = oclora_lane_table_create_from(out, stream, oclora_pool_buffer(pool),
-                                                         lanes, n_weights, n_adapters, err);
+    oclora_status status = OCLORA_OK;
+    for (size_t i = 0; i < count && status == OCLORA_OK; i++)
+        status =
+            oclora_pool_lane(pool, handles[i % n_adapters], (uint32_t)(i / n_adapters), &lanes[i]);
+    if (status != OCLORA_OK)
+        oclora_error_prefix(err, status, "a lane table of %u adapters", (unsigned)n_adapters);
+    else
+        status = oclora_lane_table_create_from(out, stream, oclora_pool_buffer(pool), lanes,
+                                               n_weights, n_adapters, err);
     oclora_release(env, lanes);
     return status;
 }

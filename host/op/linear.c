@@ -1,25 +1,9 @@
 #include "host/op/linear.h"
 
-#include "host/op/lanes.h"
+#include "host/op/delta.h"
 #include "host/op/panel.h"
-#include "host/op/row_work.h"
 
 #include <string.h>
-
-enum { RANK_TILE = 4, CPU_OUTPUTS = 64, GPU_GROUP = 64 };
-
-typedef struct call {
-    oclora_stream *stream;
-    const oclora_weight *weight;
-    const oclora_tensor *x;
-    const oclora_tensor *y;
-    const oclora_lane_table *lanes;
-    const oclora_row_work *work;
-    oclora_lane_summary summary;
-    oclora_buffer *hidden;
-    uint64_t core_offset; /* of the hidden buffer's second half, for h' = M h */
-    bool gpu;
-} call;
 
 static unsigned long long ull(uint64_t value)
 {
@@ -52,7 +36,7 @@ static oclora_status check_rows(const oclora_tensor *t, const char *which, uint3
     return OCLORA_OK;
 }
 
-static oclora_status check_work(call *c, uint64_t rows, oclora_error *err)
+static oclora_status check_work(oclora_linear_call *c, uint64_t rows, oclora_error *err)
 {
     if (!c->lanes || !c->work) return OCLORA_OK;
     if (c->work->n_rows != rows || c->work->n_adapters != c->lanes->n_adapters)
@@ -63,104 +47,26 @@ static oclora_status check_work(call *c, uint64_t rows, oclora_error *err)
                            c->weight->name, ull(rows), (unsigned)c->lanes->n_adapters);
     if (!c->work->n_chunks || c->weight->id >= c->lanes->n_weights) return OCLORA_OK;
     c->summary = c->lanes->summaries[c->weight->id];
-    if (c->summary.flags & (OCLORA_LANES_MULTIPLY | OCLORA_LANES_ROUTER))
+    if (c->summary.flags & OCLORA_LANES_MULTIPLY && c->flags & OCLORA_LINEAR_DELTA_ONLY)
         return oclora_fail(err, OCLORA_NOT_SUPPORTED,
-                           "an adapter multiplies or routes inside layer '%s', which is not served "
-                           "here",
+                           "an adapter multiplies layer '%s', which needs its base product too",
                            c->weight->name);
     return OCLORA_OK;
 }
 
-static oclora_status base_product(const call *c, uint32_t rows, oclora_error *err)
+oclora_status oclora_linear_base(oclora_stream *stream, const oclora_weight *weight,
+                                 const oclora_tensor *x, const oclora_tensor *y, uint32_t rows,
+                                 oclora_error *err)
 {
-    if (c->weight->layout == OCLORA_LAYOUT_PANEL)
-        return oclora_panel_matmul(c->stream, c->weight, c->x, c->y, rows, err);
+    if (weight->layout == OCLORA_LAYOUT_PANEL)
+        return oclora_panel_matmul(stream, weight, x, y, rows, err);
     return oclora_fail(err, OCLORA_NOT_SUPPORTED,
                        "weight '%s' (%s, [%u, %u]) has no panel layout, which base products need",
-                       c->weight->name, oclora_type_name(c->weight->type),
-                       (unsigned)c->weight->d_out, (unsigned)c->weight->d_in);
+                       weight->name, oclora_type_name(weight->type), (unsigned)weight->d_out,
+                       (unsigned)weight->d_in);
 }
 
-/* Pool, lanes and work list, as every LoRA kernel begins. @return the next free argument. */
-static oclora_arg *common_args(const call *c, oclora_arg *a)
-{
-    uint64_t lane_offset = (uint64_t)c->weight->id * c->lanes->n_adapters * sizeof(oclora_lane);
-    *a++ = oclora_arg_buffer(c->lanes->pool);
-    *a++ = oclora_arg_u64(0);
-    *a++ = oclora_arg_buffer(c->lanes->lanes);
-    *a++ = oclora_arg_u64(lane_offset);
-    *a++ = oclora_arg_buffer(c->work->buffer);
-    *a++ = oclora_arg_u64(0);
-    *a++ = oclora_arg_u64(c->work->row_offset);
-    *a++ = oclora_arg_u64(c->work->entry_offset);
-    *a++ = oclora_arg_u64(c->work->weight_offset);
-    return a;
-}
-
-static oclora_status launch(const call *c, const char *file, const char *entry,
-                            const oclora_arg *args, const oclora_arg *end, size_t cpu_items,
-                            size_t gpu_items, oclora_error *err)
-{
-    oclora_kernel_ref kernel = {file, entry, ""};
-    const size_t global[2] = {c->gpu ? gpu_items : cpu_items, c->work->n_chunks};
-    const size_t local[2] = {c->gpu ? (size_t)GPU_GROUP : 1, 1};
-    return oclora_stream_launch(c->stream, &kernel, args, (uint32_t)(end - args), 2, global, local,
-                                err);
-}
-
-static oclora_status shrink(call *c, oclora_error *err)
-{
-    uint32_t stride = c->summary.rank_max;
-    uint64_t bytes = (uint64_t)c->work->n_hidden * stride * 4;
-    bool core = c->summary.flags & OCLORA_LANES_CORE;
-    c->core_offset = bytes;
-    OCLORA_TRY(oclora_stream_scratch(c->stream, OCLORA_SCRATCH_HIDDEN, core ? 2 * bytes : bytes,
-                                     &c->hidden, err));
-    oclora_arg args[16], *a = common_args(c, args);
-    *a++ = oclora_arg_buffer(c->x->buffer);
-    *a++ = oclora_arg_u64(c->x->offset);
-    *a++ = oclora_arg_u64(c->x->nb[1]);
-    *a++ = oclora_arg_buffer(c->hidden);
-    *a++ = oclora_arg_u64(0);
-    *a++ = oclora_arg_u32(stride);
-    *a++ = oclora_arg_u32(c->weight->d_in);
-    size_t tiles = (stride + RANK_TILE - 1) / RANK_TILE;
-    OCLORA_TRY(launch(c, "lora_shrink", "lora_shrink", args, a, tiles, tiles * GPU_GROUP, err));
-    if (!core) return OCLORA_OK;
-    a = common_args(c, args);
-    *a++ = oclora_arg_buffer(c->hidden);
-    *a++ = oclora_arg_u64(0);
-    *a++ = oclora_arg_u64(c->core_offset);
-    *a++ = oclora_arg_u32(stride);
-    size_t groups = (stride + GPU_GROUP - 1) / GPU_GROUP;
-    return launch(c, "lora_shrink", "lora_core", args, a, stride, groups * GPU_GROUP, err);
-}
-
-static oclora_status expand(call *c, oclora_error *err)
-{
-    uint32_t d_out = c->weight->d_out;
-    oclora_arg args[17], *a = common_args(c, args);
-    *a++ = oclora_arg_buffer(c->hidden);
-    *a++ = oclora_arg_u64(0);
-    *a++ = oclora_arg_u64(c->core_offset);
-    *a++ = oclora_arg_u32(c->summary.rank_max);
-    *a++ = oclora_arg_buffer(c->y->buffer);
-    *a++ = oclora_arg_u64(c->y->offset);
-    *a++ = oclora_arg_u64(c->y->nb[1]);
-    *a++ = oclora_arg_u32(d_out);
-    size_t groups = (d_out + GPU_GROUP - 1) / GPU_GROUP;
-    return launch(c, "lora_expand", "lora_expand", args, a, (d_out + CPU_OUTPUTS - 1) / CPU_OUTPUTS,
-                  groups * GPU_GROUP, err);
-}
-
-static oclora_status delta(call *c, oclora_error *err)
-{
-    if (!(c->summary.flags & OCLORA_LANES_TOUCHED)) return OCLORA_OK;
-    if (c->summary.rank_max) OCLORA_TRY(shrink(c, err));
-    return expand(c, err);
-}
-
-static oclora_status add_bias(const call *c, const oclora_tensor *bias, uint32_t rows,
+static oclora_status add_bias(const oclora_linear_call *c, const oclora_tensor *bias, uint32_t rows,
                               oclora_error *err)
 {
     uint64_t length = 0;
@@ -180,7 +86,7 @@ oclora_status oclora_linear(oclora_stream *stream, const oclora_weight *weight,
                             const oclora_row_work *work, uint32_t flags, oclora_error *err)
 {
     uint64_t rows = 0, y_rows = 0;
-    call c;
+    oclora_linear_call c;
     memset(&c, 0, sizeof c);
     c.stream = stream;
     c.weight = weight;
@@ -188,6 +94,7 @@ oclora_status oclora_linear(oclora_stream *stream, const oclora_weight *weight,
     c.y = y;
     c.lanes = lanes;
     c.work = work;
+    c.flags = flags;
     c.gpu = oclora_context_class(oclora_stream_context(stream)) == OCLORA_CLASS_GPU;
     OCLORA_TRY(check_rows(x, "the input", weight->d_in, &rows, err));
     OCLORA_TRY(check_rows(y, "the output", weight->d_out, &y_rows, err));
@@ -197,7 +104,8 @@ oclora_status oclora_linear(oclora_stream *stream, const oclora_weight *weight,
                            ull(rows), ull(y_rows));
     OCLORA_TRY(check_work(&c, rows, err));
     if (!rows) return OCLORA_OK;
-    if (!(flags & OCLORA_LINEAR_DELTA_ONLY)) OCLORA_TRY(base_product(&c, (uint32_t)rows, err));
-    OCLORA_TRY(delta(&c, err));
+    if (!(flags & OCLORA_LINEAR_DELTA_ONLY))
+        OCLORA_TRY(oclora_linear_base(stream, weight, x, y, (uint32_t)rows, err));
+    if (c.summary.flags) OCLORA_TRY(oclora_linear_delta(&c, err));
     return add_bias(&c, bias, (uint32_t)rows, err);
 }

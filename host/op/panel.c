@@ -31,7 +31,9 @@ _Static_assert(OCLORA_TYPE_F32 == 0 && OCLORA_TYPE_F16 == 1 && OCLORA_TYPE_BF16 
                    OCLORA_TYPE_Q8_0 == 3 && OCLORA_TYPE_Q4_0 == 4 && OCLORA_TYPE_Q4_1 == 5,
                "the kernel's TYPE numbers");
 
+/* The CPU tile keeps up to 36 KiB in local memory. */
 enum {
+    TILE_LOCAL_BYTES = 40 << 10,
     TILE_FROM_ROWS = 17,
     TILE_BLOCK_ROWS = 128,
     N_ARGS = 15,
@@ -73,7 +75,8 @@ static oclora_status launch_cpu(call *c, variant v, uint32_t first, uint32_t cou
                                 oclora_error *err)
 {
     if (!count) return OCLORA_OK;
-    bool tile = c->rows >= TILE_FROM_ROWS;
+    const oclora_device *device = oclora_context_device(oclora_stream_context(c->stream));
+    bool tile = c->rows >= TILE_FROM_ROWS && device->local_bytes >= TILE_LOCAL_BYTES;
     oclora_kernel_ref kernel = {"matmul_panel", tile ? "panel_tile" : "panel_rows",
                                 defines[c->weight->type][v]};
     uint32_t rows_each = tile ? (uint32_t)TILE_BLOCK_ROWS : shapes[v].rows;

@@ -1,5 +1,7 @@
 #include "host/op/row_work.h"
 
+#include "host/op/lanes.h"
+
 #include <string.h>
 
 oclora_status oclora_row_work_create(oclora_row_work **out, oclora_stream *stream,
@@ -10,6 +12,11 @@ oclora_status oclora_row_work_create(oclora_row_work **out, oclora_stream *strea
     if (!work) return oclora_fail_memory(err, sizeof *work, "a work list on the device");
     work->env = *env;
     work->stream = stream;
+    work->expansion = oclora_alloc(env, 1, sizeof *work->expansion);
+    if (!work->expansion) {
+        oclora_row_work_destroy(work);
+        return oclora_fail_memory(err, sizeof *work->expansion, "a work list on the device");
+    }
     *out = work;
     return OCLORA_OK;
 }
@@ -19,30 +26,34 @@ void oclora_row_work_destroy(oclora_row_work *work)
     if (!work) return;
     oclora_env env = work->env;
     oclora_buffer_destroy(work->buffer);
+    if (work->expansion) {
+        oclora_buffer_destroy(work->expansion->first);
+        oclora_release(&env, work->expansion->staging);
+    }
+    oclora_release(&env, work->expansion);
     oclora_release(&env, work->staging);
     oclora_release(&env, work);
 }
 
-/* Room for at least `bytes`, in powers of two so that growing batches seldom allocate. */
-static oclora_status grow(oclora_row_work *work, uint64_t bytes, oclora_error *err)
+/* Makes `*buffer` hold at least `bytes`, in powers of two so that growing batches seldom allocate.
+ */
+static oclora_status grow(const oclora_row_work *work, oclora_buffer **buffer, uint64_t bytes,
+                          oclora_error *err)
 {
-    if (work->buffer && bytes <= oclora_buffer_bytes(work->buffer)) return OCLORA_OK;
+    if (*buffer && bytes <= oclora_buffer_bytes(*buffer)) return OCLORA_OK;
     uint64_t room = 4096;
+    oclora_buffer *larger = NULL;
     while (room < bytes) room *= 2;
-    oclora_buffer *buffer = NULL;
-    OCLORA_TRY(
-        oclora_reserve(&work->env, &work->staging, &work->staging_bytes, (size_t)room, 1, err));
-    OCLORA_TRY(oclora_buffer_create(&buffer, oclora_stream_context(work->stream), room, err));
-    if (work->buffer) {
-        /* queued kernels may still read the old one */
+    OCLORA_TRY(oclora_buffer_create(&larger, oclora_stream_context(work->stream), room, err));
+    if (*buffer) { /* queued kernels may still read the old one */
         oclora_status status = oclora_stream_finish(work->stream, err);
         if (status != OCLORA_OK) {
-            oclora_buffer_destroy(buffer);
+            oclora_buffer_destroy(larger);
             return status;
         }
-        oclora_buffer_destroy(work->buffer);
+        oclora_buffer_destroy(*buffer);
     }
-    work->buffer = buffer;
+    *buffer = larger;
     return OCLORA_OK;
 }
 
@@ -54,7 +65,8 @@ oclora_status oclora_row_work_update(oclora_row_work *work, const oclora_worklis
     size_t entries = list->n_entries * sizeof *list->entries;
     size_t weights = list->n_hidden * sizeof *list->weights;
     size_t bytes = chunks + rows + entries + weights;
-    OCLORA_TRY(grow(work, bytes, err));
+    OCLORA_TRY(oclora_reserve(&work->env, &work->staging, &work->staging_bytes, bytes, 1, err));
+    OCLORA_TRY(grow(work, &work->buffer, bytes, err));
     if (bytes) {
         memcpy(work->staging, list->chunks, chunks);
         memcpy(work->staging + chunks, list->rows, rows);
@@ -69,5 +81,42 @@ oclora_status oclora_row_work_update(oclora_row_work *work, const oclora_worklis
     work->n_adapters = list->n_adapters;
     work->n_chunks = list->n_chunks;
     work->n_hidden = list->n_hidden;
+    work->expansion->key = 0;
+    return OCLORA_OK;
+}
+
+static uint64_t expansion_key(const oclora_lane_table *lanes)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (uint32_t k = 0; k < lanes->n_adapters; k++)
+        hash = (hash ^ lanes->mul_max[k]) * 0x100000001b3u;
+    return hash ? hash : 1;
+}
+
+static uint32_t number_rows(const oclora_row_work *work, const uint32_t *mul_max, uint32_t *first)
+{
+    const oclora_chunk *chunks = (const void *)work->staging;
+    const uint32_t *entries = (const void *)(work->staging + work->entry_offset);
+    uint32_t n = 0;
+    for (uint32_t c = 0; c < work->n_chunks; c++)
+        for (uint32_t i = 0; i < chunks[c].n_rows * chunks[c].n_entries; i++) {
+            first[chunks[c].hidden_first + i] = n;
+            n += mul_max[entries[chunks[c].entry_first + i % chunks[c].n_entries]];
+        }
+    return n;
+}
+
+oclora_status oclora_row_work_expand(const oclora_row_work *work, const oclora_lane_table *lanes,
+                                     oclora_error *err)
+{
+    oclora_expansion *x = work->expansion;
+    uint64_t key = expansion_key(lanes), bytes = (uint64_t)work->n_hidden * sizeof *x->staging;
+    if (x->key == key) return OCLORA_OK;
+    OCLORA_TRY(oclora_reserve(&work->env, &x->staging, &x->capacity, work->n_hidden,
+                              sizeof *x->staging, err));
+    OCLORA_TRY(grow(work, &x->first, bytes, err));
+    x->n_rows = number_rows(work, lanes->mul_max, x->staging);
+    OCLORA_TRY(oclora_stream_write(work->stream, x->first, 0, x->staging, bytes, err));
+    x->key = key;
     return OCLORA_OK;
 }

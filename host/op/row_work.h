@@ -4,6 +4,16 @@
 
 #include "host/op/linear.h"
 
+/* Rows of the base product that multiplicative adapters ask for: hidden slot s has rows first[s]
+ * on. Depends on the work list and on the table's mul_max, and is made when first needed. */
+typedef struct oclora_expansion {
+    oclora_buffer *first; /* u32 [n_hidden] */
+    uint32_t *staging;
+    size_t capacity;
+    uint64_t key; /* hash of mul_max; 0: out of date */
+    uint32_t n_rows;
+} oclora_expansion;
+
 /* One buffer: chunks, rows, entries, weights, at these byte offsets. */
 struct oclora_row_work {
     oclora_env env;
@@ -18,6 +28,11 @@ struct oclora_row_work {
     uint32_t n_adapters;
     uint32_t n_chunks;
     uint32_t n_hidden;
+    oclora_expansion *expansion;
 };
+
+/* Brings the expansion up to date for `lanes`. `stream` must be the work's own. */
+oclora_status oclora_row_work_expand(const oclora_row_work *work, const oclora_lane_table *lanes,
+                                     oclora_error *err);
 
 #endif
