@@ -60,10 +60,15 @@ oclora_status oclora_linear_base(oclora_stream *stream, const oclora_weight *wei
 {
     if (weight->layout == OCLORA_LAYOUT_PANEL)
         return oclora_panel_matmul(stream, weight, x, y, rows, err);
-    return oclora_fail(err, OCLORA_NOT_SUPPORTED,
-                       "weight '%s' (%s, [%u, %u]) has no panel layout, which base products need",
-                       weight->name, oclora_type_name(weight->type), (unsigned)weight->d_out,
-                       (unsigned)weight->d_in);
+    uint64_t row_bytes = oclora_type_row_bytes(weight->type, weight->d_in);
+    oclora_tensor a = {
+        weight->buffer,
+        weight->offset,
+        weight->type,
+        0,
+        {weight->d_in, weight->d_out, 1, 1},
+        {oclora_type_block_bytes(weight->type), row_bytes, weight->bytes, weight->bytes}};
+    return oclora_matmul(stream, &a, x, y, err);
 }
 
 static oclora_status add_bias(const oclora_linear_call *c, const oclora_tensor *bias, uint32_t rows,

@@ -22,6 +22,7 @@ static void odd_sizes(const oclora_test_device *device)
 {
     world w;
     world_open(&w, device, 77, 61, 21);
+    w.flags = OCLORA_LINEAR_DELTA_ONLY;
     world_add(&w, 9, 7, OCLORA_TYPE_F16, OCLORA_TYPE_Q8_0, WITH_U);
     world_add(&w, 3, 1, OCLORA_TYPE_Q8_0, OCLORA_TYPE_F16, WITH_CORE | WITH_BETA);
     world_add(&w, 2, 11, OCLORA_TYPE_F32, OCLORA_TYPE_F32, WITH_C);

@@ -117,7 +117,6 @@ void world_open(world *w, const oclora_test_device *device, uint32_t d_in, uint3
     w->d_out = d_out;
     w->n_rows = n_rows;
     w->tolerance = 4e-6;
-    w->flags = oclora_panel_fits(OCLORA_TYPE_F32, d_in, d_out) ? 0 : OCLORA_LINEAR_DELTA_ONLY;
     w->pool_bytes = calloc(WORLD_POOL_BYTES, 1);
     w->pool_used = 64; /* offset 0 means absent */
     size_t weights = (size_t)d_in * d_out, outputs = (size_t)n_rows * (d_out + WORLD_PAD);

@@ -25,7 +25,7 @@ typedef struct world {
     world_adapter adapters[WORLD_ADAPTERS];
     uint32_t n_adapters, d_in, d_out, n_rows;
     oclora_lane_table *table;
-    float *values, *x, *y0; /* y0: what y holds before (DELTA_ONLY, where no panel layout fits) */
+    float *values, *x, *y0; /* y0: what y holds before, if DELTA_ONLY is set */
     uint32_t flags;
     double tolerance; /* max error over max value */
 } world;
