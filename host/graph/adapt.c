@@ -42,16 +42,18 @@ static oclora_status check_target(const oclora_run *run, const oclora_step *step
     return OCLORA_OK;
 }
 
-/* Whether any step is adapted; all that is must be servable. */
-static oclora_status check_targets(const oclora_run *run, bool *any, oclora_error *err)
+static bool any_target(const oclora_run *run)
 {
-    *any = false;
-    for (uint32_t i = 0; i < run->plan->n_steps; i++) {
-        const oclora_step *step = &run->plan->steps[i];
-        if (!is_targeted(run, step)) continue;
-        *any = true;
-        OCLORA_TRY(check_target(run, step, err));
-    }
+    for (uint32_t i = 0; i < run->plan->n_steps; i++)
+        if (is_targeted(run, &run->plan->steps[i])) return true;
+    return false;
+}
+
+static oclora_status check_targets(const oclora_run *run, oclora_error *err)
+{
+    for (uint32_t i = 0; i < run->plan->n_steps; i++)
+        if (is_targeted(run, &run->plan->steps[i]))
+            OCLORA_TRY(check_target(run, &run->plan->steps[i], err));
     return OCLORA_OK;
 }
 
@@ -260,10 +262,10 @@ oclora_status oclora_run_adapt(oclora_run *run, oclora_error *err)
     if (run->map->mode == OCLORA_MAP_NONE) return OCLORA_OK;
     OCLORA_TRY(oclora_session_check(run->session, true, err));
 
-    bool targeted = false;
-    OCLORA_TRY(check_targets(run, &targeted, err));
+    bool targeted = any_target(run);
     OCLORA_TRY(check_caches(run, targeted, err));
     if (!targeted) return OCLORA_OK;
+    OCLORA_TRY(check_targets(run, err));
 
     const void *data[16];
     if (run->map->mode == OCLORA_MAP_SEQUENCES) OCLORA_TRY(read_streams(run, data, err));

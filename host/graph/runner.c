@@ -49,7 +49,9 @@ static oclora_status check_plan(oclora_runner *runner, oclora_plan *plan, oclora
     if (plan->checked) return OCLORA_OK;
     for (uint32_t i = 0; i < plan->n_steps; i++) {
         const oclora_step *step = &plan->steps[i];
-        if (step->kind != OCLORA_STEP_OP) continue;
+        if (step->kind == OCLORA_STEP_LINEAR &&
+            plan->graph.tensors[step->weight].weight->layout == OCLORA_LAYOUT_PANEL)
+            continue;
         oclora_op_call call;
         const oclora_node *node = &plan->graph.nodes[step->node];
         oclora_plan_call(&plan->graph, node, &call);
@@ -66,19 +68,6 @@ static oclora_status check_plan(oclora_runner *runner, oclora_plan *plan, oclora
     return OCLORA_OK;
 }
 
-static oclora_status run_linear(const oclora_run *run, const oclora_step *step, oclora_error *err)
-{
-    const oclora_runner *runner = run->runner;
-    const oclora_node *node = &run->graph->nodes[step->node];
-    const oclora_weight *weight = run->graph->tensors[step->weight].weight;
-    const oclora_tensor *x = &run->graph->tensors[node->src[1]].view;
-    const oclora_tensor *y = &run->graph->tensors[node->dst].view;
-    bool adapted = run->adapted && oclora_assignment_targets(run->map, weight->id) &&
-                   runner->slots[step->row_set].ready;
-    return oclora_linear(runner->stream, weight, x, NULL, y, adapted ? runner->lanes : NULL,
-                         adapted ? runner->slots[step->row_set].work : NULL, 0, err);
-}
-
 static oclora_status run_op(const oclora_run *run, const oclora_step *step, oclora_error *err)
 {
     const oclora_node *node = &run->graph->nodes[step->node];
@@ -90,6 +79,25 @@ static oclora_status run_op(const oclora_run *run, const oclora_step *step, oclo
             oclora_run_plain_replace(run, node->src[s], &call.src[s]);
     }
     return oclora_op_run(run->runner->stream, &call, err);
+}
+
+static oclora_status run_linear(const oclora_run *run, const oclora_step *step, oclora_error *err)
+{
+    const oclora_runner *runner = run->runner;
+    const oclora_node *node = &run->graph->nodes[step->node];
+    const oclora_weight *weight = run->graph->tensors[step->weight].weight;
+    const oclora_tensor *x = &run->graph->tensors[node->src[1]].view;
+    const oclora_tensor *y = &run->graph->tensors[node->dst].view;
+    uint32_t flags = 0;
+    if (weight->layout == OCLORA_LAYOUT_PLAIN) { /* shapes that fit no panel */
+        OCLORA_TRY(run_op(run, step, err));
+        flags = OCLORA_LINEAR_DELTA_ONLY;
+    }
+    bool adapted = run->adapted && oclora_assignment_targets(run->map, weight->id) &&
+                   runner->slots[step->row_set].ready;
+    if (flags != 0 && !adapted) return OCLORA_OK;
+    return oclora_linear(runner->stream, weight, x, NULL, y, adapted ? runner->lanes : NULL,
+                         adapted ? runner->slots[step->row_set].work : NULL, flags, err);
 }
 
 static oclora_status run_steps(const oclora_run *run, oclora_error *err)

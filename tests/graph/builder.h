@@ -150,6 +150,7 @@ static inline int32_t builder_set_rows(builder *b, int32_t cache, int32_t rows, 
 typedef struct builder_model {
     uint64_t width, heads, kv_heads, head, ffn, vocab;
     uint64_t tokens, outputs, cells, streams, batch_streams, n_kv;
+    uint64_t first_stream; /* of the batch's streams, which follow each other */
     bool flash;
     bool rotated; /* K through a rotation of half heads, as with a quantised cache */
     /* weights of one layer and the head; NULL = plain leaves */
@@ -204,7 +205,7 @@ static inline int32_t builder_cache_view(builder *b, const builder_model *m, int
     const uint64_t ne[4] = {m->head, m->kv_heads, m->n_kv, m->batch_streams};
     uint64_t e = b->tensors[cache].view.nb[0];
     const uint64_t nb[4] = {e, m->head * e, row * e, row * m->cells * e};
-    return builder_view(b, cache, ne, nb, 0);
+    return builder_view(b, cache, ne, nb, nb[3] * m->first_stream);
 }
 
 static inline int32_t builder_attention(builder *b, const builder_model *m, builder_llama *out,
@@ -232,7 +233,8 @@ static inline int32_t builder_attention(builder *b, const builder_model *m, buil
     const uint64_t nev[4] = {m->n_kv, m->kv_heads, m->head, m->batch_streams};
     const uint64_t nbv[4] = {e, m->cells * m->head * e, m->cells * e,
                              m->cells * m->head * m->kv_heads * e};
-    int32_t v = builder_permute(b, builder_view(b, out->v_cache[layer], nev, nbv, 0), 0, 2, 1, 3);
+    int32_t v = builder_view(b, out->v_cache[layer], nev, nbv, nbv[3] * m->first_stream);
+    v = builder_permute(b, v, 0, 2, 1, 3);
     int32_t kq = builder_mul_mat(b, k, qp);
     int32_t soft = builder_same(b, OCLORA_OP_SOFT_MAX, kq, out->mask);
     b->nodes[b->graph.n_nodes - 1].params.f[0] = scale;

@@ -1,0 +1,4 @@
+# These run graphs on every installed runtime.
+foreach(name graph_runner)
+    set_tests_properties(${name} PROPERTIES LABELS device)
+endforeach()
