@@ -46,27 +46,39 @@ float16 load_x(__global const uchar *row, ulong k, ulong stride, uint count, uin
 {
     if (count >= 16 && type == TYPE_F32 && stride == 4)
         return vload16(0, (__global const float *)row + k);
+    if (count >= 16 && type == TYPE_F16 && stride == 2)
+        return vload_half16(0, (__global const half *)row + k);
     float part[16];
     for (uint j = 0; j < 16; j++)
         part[j] = j < count ? load_one(row + (k + j) * stride, type) : 0.0f;
     return vload16(0, part);
 }
 
+/* The plane of a: plane2, or the expert that an id names (-1: there is none such). */
+long plane_of(__global const uchar *id, uint has_ids, ulong plane2, ulong n_expert)
+{
+    if (!has_ids) return (long)plane2;
+    int expert = *(__global const int *)id;
+    return expert >= 0 && (ulong)expert < n_expert ? (long)expert : -1L;
+}
+
 #define ARGS                                                                                       \
     __global uchar *y, ulong y_offset, __global const uchar *a, ulong a_offset,                    \
         __global const uchar *x, ulong x_offset, ulong n_k, ulong n_m, ulong n_n, ulong planes2,   \
         ulong repeat2, ulong repeat3, ulong ny1, ulong ny2, ulong ny3, SHAPE(na), SHAPE(nx),       \
-        uint x_type
+        uint x_type, __global const uchar *ids, ulong ids_offset, ulong n_expert, ulong ni0,       \
+        ulong ni1, ulong n_x, uint has_ids
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
 {
     ulong m = (ulong)get_global_id(0) * MT, n = (ulong)get_global_id(1) * NT;
     ulong i2 = get_global_id(2) % planes2, i3 = get_global_id(2) / planes2;
     __global const uchar *a_row[MT], *x_row[NT];
-    __global const uchar *a_plane = a + a_offset + i2 / repeat2 * na2 + i3 / repeat3 * na3;
+    long plane = plane_of(ids + ids_offset + n * ni0 + i2 * ni1, has_ids, i2 / repeat2, n_expert);
+    __global const uchar *a_plane = a + a_offset + max(plane, 0L) * na2 + i3 / repeat3 * na3;
     __global const uchar *x_plane = x + x_offset + i2 * nx2 + i3 * nx3;
     for (uint j = 0; j < MT; j++) a_row[j] = a_plane + min(m + j, n_m - 1) * na1;
-    for (uint j = 0; j < NT; j++) x_row[j] = x_plane + min(n + j, n_n - 1) * nx1;
+    for (uint j = 0; j < NT; j++) x_row[j] = x_plane + min(n + j, n_n - 1) % n_x * nx1;
     float16 acc[NT][MT];
 #pragma unroll
     for (uint t = 0; t < NT; t++)
@@ -88,7 +100,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
         __global float *out =
             (__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3);
         for (uint j = 0; j < MT; j++)
-            if (n + t < n_n && m + j < n_m) out[m + j] = sum_lanes(acc[t][j]);
+            if (n + t < n_n && m + j < n_m) out[m + j] = plane < 0 ? NAN : sum_lanes(acc[t][j]);
     }
 }
 
@@ -100,15 +112,16 @@ __kernel __attribute__((reqd_work_group_size(64, 1, 1))) void matmul_gpu(ARGS)
     uint lane = get_local_id(0);
     ulong m = get_global_id(0), n = (ulong)get_global_id(1) * NT;
     ulong i2 = get_global_id(2) % planes2, i3 = get_global_id(2) / planes2;
+    long plane = plane_of(ids + ids_offset + n * ni0 + i2 * ni1, has_ids, i2 / repeat2, n_expert);
     __global const uchar *row =
-        a + a_offset + i2 / repeat2 * na2 + i3 / repeat3 * na3 + min(m, n_m - 1) * na1;
+        a + a_offset + max(plane, 0L) * na2 + i3 / repeat3 * na3 + min(m, n_m - 1) * na1;
     __global const uchar *x_plane = x + x_offset + i2 * nx2 + i3 * nx3;
     float16 acc[NT];
 #pragma unroll
     for (uint t = 0; t < NT; t++) acc[t] = 0.0f;
     for (ulong base = 0; base < n_k; base += STAGE) {
         for (uint t = 0; t < NT; t++) {
-            __global const uchar *x_row = x_plane + min(n + t, n_n - 1) * nx1;
+            __global const uchar *x_row = x_plane + min(n + t, n_n - 1) % n_x * nx1;
             for (uint i = lane; i < STAGE; i += 64)
                 stage[t][i] = base + i < n_k ? load_one(x_row + (base + i) * nx0, x_type) : 0.0f;
         }
@@ -124,5 +137,5 @@ __kernel __attribute__((reqd_work_group_size(64, 1, 1))) void matmul_gpu(ARGS)
     if (m >= n_m) return;
     for (uint t = 0; t < NT && n + t < n_n; t++)
         ((__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3))[m] =
-            sum_lanes(acc[t]);
+            plane < 0 ? NAN : sum_lanes(acc[t]);
 }

@@ -1,4 +1,4 @@
-/* shape.cl - elements moved as they are (2, 4 or 8 bytes): concat, repeat, reordering copies; and
+/* shape.cl - elements or whole blocks moved as they are: concat, repeat, reordering copies; and
  * the order of a row's elements.
  *
  * One work-item per element of dimension 0 of dst: global = (ne0, ne1, ne2 * ne3) unless said
@@ -15,7 +15,7 @@ void move_one(__global uchar *d, __global const uchar *s, uint bytes)
     } else if (bytes == 8) {
         *(__global ulong *)d = *(__global const ulong *)s;
     } else {
-        *d = *s;
+        for (uint i = 0; i < bytes; i++) d[i] = s[i];
     }
 }
 

@@ -6,15 +6,24 @@ static bool convertible(oclora_type type)
     return oclora_type_is_dense(type) || type == OCLORA_TYPE_I32;
 }
 
+/* Blocks into or out of dense rows: the same shape, or both one run of memory. */
+static bool blocks_line_up(const oclora_tensor *src, const oclora_tensor *dst)
+{
+    return oclora_tensor_same_shape(src, dst) ||
+           (oclora_tensor_contiguous(src) && oclora_tensor_contiguous(dst));
+}
+
 bool oclora_copy_supported(const oclora_context *context, const oclora_op_call *call)
 {
     (void)context;
     const oclora_tensor *src = &call->src[0], *dst = &call->dst;
     if (oclora_tensor_count(src) != oclora_tensor_count(dst)) return false;
-    if (src->type == dst->type)
-        return oclora_type_block(src->type) == 1 ||
-               (oclora_tensor_contiguous(src) && oclora_tensor_contiguous(dst));
-    return convertible(src->type) && convertible(dst->type);
+    if (src->type == dst->type) return true;
+    if (convertible(src->type) && convertible(dst->type)) return true;
+    if (oclora_type_is_quantizable(dst->type))
+        return oclora_type_is_dense(src->type) && blocks_line_up(src, dst);
+    return src->type <= OCLORA_TYPE_Q6_K && oclora_type_is_dense(dst->type) &&
+           blocks_line_up(src, dst);
 }
 
 static oclora_status copy_rows(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)
@@ -47,14 +56,15 @@ static oclora_status copy_elements(oclora_stream *stream, const oclora_op_call *
     const oclora_tensor *src = &call->src[0], *dst = &call->dst;
     const bool cpu = oclora_stream_is_cpu(stream);
     const uint32_t span = cpu ? 512 : 1, width = cpu ? 1 : 64;
-    const uint64_t count = oclora_tensor_count(dst);
+    const uint64_t block = oclora_type_block(dst->type); /* blocks are moved whole */
+    const uint64_t count = oclora_tensor_count(dst) / block;
     oclora_arg_list list = {.count = 0};
     oclora_args_tensor(&list, dst);
     oclora_args_tensor(&list, src);
     oclora_args_u64(&list, count);
-    for (int i = 0; i < 3; i++) oclora_args_u64(&list, dst->ne[i]);
+    for (int i = 0; i < 3; i++) oclora_args_u64(&list, i == 0 ? dst->ne[0] / block : dst->ne[i]);
     oclora_args_nb(&list, dst);
-    for (int i = 0; i < 3; i++) oclora_args_u64(&list, src->ne[i]);
+    for (int i = 0; i < 3; i++) oclora_args_u64(&list, i == 0 ? src->ne[0] / block : src->ne[i]);
     oclora_args_nb(&list, src);
     oclora_args_u32(&list, dst->type);
     oclora_args_u32(&list, src->type);
@@ -64,6 +74,31 @@ static oclora_status copy_elements(oclora_stream *stream, const oclora_op_call *
     const uint64_t groups[3] = {(items + width - 1) / width, 1, 1};
     const oclora_kernel_ref kernel = {"shape", "reshape_copy", ""};
     return oclora_launch_groups(stream, &kernel, &list, groups, width, err);
+}
+
+/* The same elements as one row. */
+static oclora_tensor flattened(const oclora_tensor *tensor)
+{
+    oclora_tensor flat = *tensor;
+    const uint64_t bytes = oclora_type_row_bytes(tensor->type, oclora_tensor_count(tensor));
+    flat.ne[0] = oclora_tensor_count(tensor);
+    for (int i = 1; i < 4; i++) {
+        flat.ne[i] = 1;
+        flat.nb[i] = bytes;
+    }
+    return flat;
+}
+
+static oclora_status copy_blocks(oclora_stream *stream, const oclora_op_call *call,
+                                 oclora_error *err)
+{
+    oclora_tensor src = call->src[0], dst = call->dst;
+    if (!oclora_tensor_same_shape(&src, &dst)) {
+        src = flattened(&src);
+        dst = flattened(&dst);
+    }
+    if (oclora_type_is_dense(src.type)) return oclora_quantize_rows(stream, &src, NULL, &dst, err);
+    return oclora_dequantize_rows(stream, &src, &dst, err);
 }
 
 oclora_status oclora_copy_run(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)
@@ -79,5 +114,8 @@ oclora_status oclora_copy_run(oclora_stream *stream, const oclora_op_call *call,
     const bool dense = oclora_type_is_dense(src->type) && oclora_type_is_dense(dst->type);
     const bool as_is = src->type == dst->type && src->type == OCLORA_TYPE_BF16;
     if (dense && !as_is && oclora_tensor_same_shape(src, dst)) return copy_rows(stream, call, err);
+    if (src->type != dst->type &&
+        (oclora_type_block(src->type) > 1 || oclora_type_block(dst->type) > 1))
+        return copy_blocks(stream, call, err);
     return copy_elements(stream, call, err);
 }

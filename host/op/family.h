@@ -20,6 +20,7 @@ typedef struct oclora_op_entry {
                                         oclora_error *err)
 
 OCLORA_OP_FAMILY(matmul_op);
+OCLORA_OP_FAMILY(matmul_id);
 OCLORA_OP_FAMILY(get_rows);
 OCLORA_OP_FAMILY(set_rows);
 OCLORA_OP_FAMILY(copy);
@@ -33,6 +34,7 @@ OCLORA_OP_FAMILY(attention);
 OCLORA_OP_FAMILY(concat);
 OCLORA_OP_FAMILY(repeat);
 OCLORA_OP_FAMILY(argsort);
+OCLORA_OP_FAMILY(add_id);
 
 /* ---- tensors ---- */
 static inline bool oclora_tensor_absent(const oclora_tensor *tensor)
@@ -54,6 +56,12 @@ static inline uint64_t oclora_tensor_count(const oclora_tensor *tensor)
 static inline bool oclora_type_is_dense(oclora_type type)
 {
     return type == OCLORA_TYPE_F32 || type == OCLORA_TYPE_F16 || type == OCLORA_TYPE_BF16;
+}
+
+/* What the kernels can write as blocks. */
+static inline bool oclora_type_is_quantizable(oclora_type type)
+{
+    return type >= OCLORA_TYPE_Q8_0 && type <= OCLORA_TYPE_Q5_1;
 }
 
 bool oclora_tensor_same_shape(const oclora_tensor *a, const oclora_tensor *b);
@@ -80,6 +88,16 @@ void oclora_args_f32(oclora_arg_list *list, float value);
 
 /* ALiBi: max_bias, largest power of two of heads, base slopes below and above it. */
 void oclora_args_alibi(oclora_arg_list *list, float max_bias, uint64_t n_head);
+
+/* ---- blocks ---- */
+/* Rows of `src` (dense) go to rows of `dst` (quantizable) of their own number, or, with an `index`
+ * (else NULL), of the numbers in it as in ggml's SET_ROWS. */
+oclora_status oclora_quantize_rows(oclora_stream *stream, const oclora_tensor *src,
+                                   const oclora_tensor *index, const oclora_tensor *dst,
+                                   oclora_error *err);
+/* Rows of blocks to dense rows of the same shape. */
+oclora_status oclora_dequantize_rows(oclora_stream *stream, const oclora_tensor *src,
+                                     const oclora_tensor *dst, oclora_error *err);
 
 /* ---- launches ---- */
 static inline bool oclora_stream_is_cpu(const oclora_stream *stream)

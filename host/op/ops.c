@@ -27,7 +27,7 @@ static oclora_status nothing_run(oclora_stream *stream, const oclora_op_call *ca
 static const oclora_op_entry table[OCLORA_OP_COUNT] = {
     [OCLORA_OP_NONE] = {"none", 0, nothing_supported, nothing_run},
     [OCLORA_OP_MUL_MAT] = FAMILY("mul_mat", 2, matmul_op),
-    [OCLORA_OP_MUL_MAT_ID] = {"mul_mat_id", 3, NULL, NULL},
+    [OCLORA_OP_MUL_MAT_ID] = FAMILY("mul_mat_id", 3, matmul_id),
     [OCLORA_OP_GET_ROWS] = FAMILY("get_rows", 2, get_rows),
     [OCLORA_OP_SET_ROWS] = FAMILY("set_rows", 2, set_rows),
     [OCLORA_OP_COPY] = FAMILY("copy", 1, copy),
@@ -49,7 +49,7 @@ static const oclora_op_entry table[OCLORA_OP_COUNT] = {
     [OCLORA_OP_SUM_ROWS] = FAMILY("sum_rows", 1, norm),
     [OCLORA_OP_ARGSORT] = FAMILY("argsort", 1, argsort),
     [OCLORA_OP_CLAMP] = FAMILY("clamp", 1, unary),
-    [OCLORA_OP_ADD_ID] = {"add_id", 3, NULL, NULL},
+    [OCLORA_OP_ADD_ID] = FAMILY("add_id", 3, add_id),
 };
 
 const char *oclora_op_name(uint32_t op)

@@ -85,6 +85,51 @@ static void alone_on(const oclora_test_device *device)
     op_free(&one);
 }
 
+typedef struct expert_product {
+    const op_tensor *a, *x, *ids;
+} expert_product;
+
+static double matmul_id_reference(const void *user, uint64_t m, uint64_t slot, uint64_t token,
+                                  uint64_t i3)
+{
+    const expert_product *p = user;
+    const uint64_t expert = (uint64_t)op_get(p->ids, slot, token, 0, 0);
+    double sum = 0.0;
+    for (uint64_t k = 0; k < p->a->view.ne[0]; k++)
+        sum += op_get(p->a, k, m, expert, i3) * op_get(p->x, k, slot % p->x->view.ne[1], token, i3);
+    return sum;
+}
+
+static void check_experts(const oclora_test_device *device, oclora_type type, uint64_t x_rows)
+{
+    enum { K = 64, M = 67, EXPERTS = 5, USED = 4, TOKENS = 3 };
+    op_tensor a = op_make(device, type, K, M, EXPERTS, 1, op_plain);
+    op_tensor x = op_make(device, OCLORA_TYPE_F32, K, x_rows, TOKENS, 1, op_padded);
+    op_tensor ids = op_make(device, OCLORA_TYPE_I32, USED, TOKENS, 1, 1, op_padded);
+    op_tensor y = op_make(device, OCLORA_TYPE_F32, M, USED, TOKENS, 1, op_plain);
+    op_fill(device, &a);
+    op_fill(device, &x);
+    OP_EACH(&ids, i0, i1, i2, i3) op_set(&ids, (double)((i0 * 2 + i1) % EXPERTS), i0, i1, i2, i3);
+    op_upload(device, &ids);
+    oclora_op_call call = op_call(OCLORA_OP_MUL_MAT_ID, &y);
+    op_add_source(&call, &a);
+    op_add_source(&call, &x);
+    op_add_source(&call, &ids);
+    const expert_product user = {&a, &x, &ids};
+    if (op_run(device, &call, &y)) CHECK_LE(op_error(&y, matmul_id_reference, &user), 2e-6);
+    op_free(&a);
+    op_free(&x);
+    op_free(&ids);
+    op_free(&y);
+}
+
+static void experts_on(const oclora_test_device *device)
+{
+    check_experts(device, OCLORA_TYPE_F16, 1);
+    check_experts(device, OCLORA_TYPE_Q4_0, 4);
+    check_experts(device, OCLORA_TYPE_F32, 2);
+}
+
 static void refused_on(const oclora_test_device *device)
 {
     op_tensor a = op_make(device, OCLORA_TYPE_F16, 8, 4, 3, 1, op_plain);
@@ -115,6 +160,10 @@ static void alone(void)
 {
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, alone_on);
 }
+static void experts(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, experts_on);
+}
 static void refused(void)
 {
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, refused_on);
@@ -122,7 +171,10 @@ static void refused(void)
 
 int main(void)
 {
-    const oclora_test tests[] = {
-        {"types", types}, {"shapes", shapes}, {"alone", alone}, {"refused", refused}};
+    const oclora_test tests[] = {{"types", types},
+                                 {"shapes", shapes},
+                                 {"alone", alone},
+                                 {"experts", experts},
+                                 {"refused", refused}};
     return oclora_test_main("matmul", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -84,6 +84,35 @@ static void set_on(const oclora_test_device *device)
     check_set(device, f16, f16, i64, 7, 16);
 }
 
+static double add_id_reference(const void *user, uint64_t i0, uint64_t i1, uint64_t i2, uint64_t i3)
+{
+    const rows_case *c = user;
+    const uint64_t row = (uint64_t)op_get(c->index, i1, i2, 0, 0);
+    return op_get(c->src, i0, i1, i2, i3) + op_get(c->before, i0, row, 0, 0);
+}
+
+static void add_id_on(const oclora_test_device *device)
+{
+    op_tensor src = op_make(device, OCLORA_TYPE_F32, 33, 4, 3, 1, op_padded);
+    op_tensor bias = op_make(device, OCLORA_TYPE_F32, 33, 5, 1, 1, op_padded);
+    op_tensor ids = op_make(device, OCLORA_TYPE_I32, 4, 3, 1, 1, op_padded);
+    op_tensor dst = op_make(device, OCLORA_TYPE_F32, 33, 4, 3, 1, op_plain);
+    op_fill(device, &src);
+    op_fill(device, &bias);
+    OP_EACH(&ids, i0, i1, i2, i3) op_set(&ids, (double)((i0 * 2 + i1) % 5), i0, i1, i2, i3);
+    op_upload(device, &ids);
+    oclora_op_call call = op_call(OCLORA_OP_ADD_ID, &dst);
+    op_add_source(&call, &src);
+    op_add_source(&call, &bias);
+    op_add_source(&call, &ids);
+    const rows_case user = {&src, &ids, &bias};
+    if (op_run(device, &call, &dst)) CHECK_LE(op_error(&dst, add_id_reference, &user), 3e-7);
+    op_free(&src);
+    op_free(&bias);
+    op_free(&ids);
+    op_free(&dst);
+}
+
 static void outside_on(const oclora_test_device *device)
 {
     op_tensor src = op_make(device, OCLORA_TYPE_F32, 32, 2, 1, 1, op_plain);
@@ -112,6 +141,10 @@ static void set(void)
 {
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, set_on);
 }
+static void add_id(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, add_id_on);
+}
 static void outside(void)
 {
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, outside_on);
@@ -119,6 +152,7 @@ static void outside(void)
 
 int main(void)
 {
-    const oclora_test tests[] = {{"get", get}, {"set", set}, {"outside", outside}};
+    const oclora_test tests[] = {
+        {"get", get}, {"set", set}, {"add_id", add_id}, {"outside", outside}};
     return oclora_test_main("rows", tests, sizeof(tests) / sizeof(tests[0]));
 }
