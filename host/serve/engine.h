@@ -25,7 +25,7 @@ struct oclora_layer {
     const oclora_weight *weight;
 };
 
-struct oclora_assignment {
+struct oclora_roster {
     oclora_engine *engine;
     oclora_pool *pool;
     uint32_t n_rows;

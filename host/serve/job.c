@@ -20,14 +20,13 @@ static oclora_status check_spec(const oclora_engine *engine, const oclora_job_sp
                                 oclora_error *err)
 {
     const char *name = spec->layer->weight->name;
-    if (spec->layer->engine != engine ||
-        (spec->assignment != NULL && spec->assignment->engine != engine))
+    if (spec->layer->engine != engine || (spec->roster != NULL && spec->roster->engine != engine))
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
                            "layer '%s' and batch belong to different contexts", name);
-    if (spec->assignment != NULL && spec->assignment->n_rows != spec->n_rows)
+    if (spec->roster != NULL && spec->roster->n_rows != spec->n_rows)
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
                            "layer '%s': %u rows were given, the batch has %u", name, spec->n_rows,
-                           spec->assignment->n_rows);
+                           spec->roster->n_rows);
     if (spec->flags & ~(uint32_t)OCLORA_LINEAR_DELTA_ONLY)
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "layer '%s': flags %#x are not known",
                            name, spec->flags);
@@ -65,7 +64,7 @@ static oclora_status enqueue(oclora_job *job, const oclora_job_spec *spec, oclor
 {
     oclora_engine *engine = job->engine;
     const oclora_weight *weight = spec->layer->weight;
-    const oclora_assignment *who = spec->assignment;
+    const oclora_roster *who = spec->roster;
     const bool delta = (spec->flags & OCLORA_LINEAR_DELTA_ONLY) != 0;
     const uint64_t x_bytes = (uint64_t)spec->n_rows * weight->d_in * sizeof(float);
     const uint64_t y_bytes = (uint64_t)spec->n_rows * weight->d_out * sizeof(float);

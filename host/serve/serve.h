@@ -45,19 +45,18 @@ bool oclora_kind_served(oclora_kind kind);
 
 /* Who serves each row of a batch; holds its adapters on the device until destroyed. `weight` NULL
  * = 1. */
-typedef struct oclora_assignment oclora_assignment;
-oclora_status oclora_assignment_create(oclora_assignment **out, oclora_engine *engine,
-                                       oclora_pool *pool, uint32_t n_rows,
-                                       const uint32_t *row_start,
-                                       const oclora_adapter_handle *adapter, const float *weight,
-                                       oclora_error *err);
-void oclora_assignment_destroy(oclora_assignment *assignment); /* after the jobs that use it */
+typedef struct oclora_roster oclora_roster;
+oclora_status oclora_roster_create(oclora_roster **out, oclora_engine *engine, oclora_pool *pool,
+                                   uint32_t n_rows, const uint32_t *row_start,
+                                   const oclora_adapter_handle *adapter, const float *weight,
+                                   oclora_error *err);
+void oclora_roster_destroy(oclora_roster *roster); /* after the jobs that use it */
 
 typedef struct oclora_job oclora_job;
 typedef struct oclora_job_spec {
     oclora_layer *layer;
-    oclora_assignment *assignment; /* NULL = the base alone */
-    const float *x;                /* host memory, or NULL and x_mem */
+    oclora_roster *roster; /* NULL = the base alone */
+    const float *x;        /* host memory, or NULL and x_mem */
     float *y;
     void *x_mem; /* cl_mem */
     void *y_mem;
@@ -67,7 +66,7 @@ typedef struct oclora_job_spec {
     uint32_t flags; /* OCLORA_LINEAR_* */
 } oclora_job_spec;
 
-/* Enqueues one layer. x is copied; layer, assignment and y must live until the job is destroyed. */
+/* Enqueues one layer. x is copied; layer, roster and y must live until the job is destroyed. */
 oclora_status oclora_job_submit(oclora_job **out, oclora_engine *engine,
                                 const oclora_job_spec *spec, oclora_error *err);
 /* Waits, then fills y where it is host memory. Again: returns the same at once. */

@@ -2,7 +2,7 @@
 
 static void batch_free(native_object *object)
 {
-    oclora_assignment_destroy(((native_batch *)object)->assignment);
+    oclora_roster_destroy(((native_batch *)object)->roster);
 }
 
 static oclora_status check(const oclora_batch_args *args, oclora_error *err)
@@ -22,8 +22,8 @@ static oclora_status create(native_pool *pool, const oclora_batch_args *args, oc
                                     &pool->object, batch_free, err));
     made->pool = pool;
     oclora_status status =
-        oclora_assignment_create(&made->assignment, pool->context->engine, pool->pool, args->n_rows,
-                                 args->row_start, args->adapter, args->weight, err);
+        oclora_roster_create(&made->roster, pool->context->engine, pool->pool, args->n_rows,
+                             args->row_start, args->adapter, args->weight, err);
     if (status == OCLORA_OK) status = native_object_publish(&made->object, out, err);
     native_object_put(&made->object);
     return status;

@@ -26,7 +26,7 @@ typedef struct native_pool {
 typedef struct native_batch {
     native_object object; /* of the pool */
     native_pool *pool;
-    oclora_assignment *assignment;
+    oclora_roster *roster;
 } native_batch;
 
 typedef struct native_event {

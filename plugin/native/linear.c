@@ -22,8 +22,7 @@ static oclora_status submit(const oclora_linear_args *args, native_event **out, 
         status = native_object_get(&made->batch, own.batch, NATIVE_BATCH, err);
     if (status == OCLORA_OK) {
         const oclora_job_spec spec = {.layer = weight->layer,
-                                      .assignment =
-                                          made->batch == NULL ? NULL : made->batch->assignment,
+                                      .roster = made->batch == NULL ? NULL : made->batch->roster,
                                       .x = own.x,
                                       .y = own.y,
                                       .x_mem = own.x_mem,

@@ -1,4 +1,5 @@
-/* native.h - what the tests of liboclora.so share: the library by dlopen, a small base, messages. */
+/* native.h - what the tests of liboclora.so share: the library by dlopen, a small base, messages.
+ */
 #ifndef OCLORA_TESTS_NATIVE_H
 #define OCLORA_TESTS_NATIVE_H
 
@@ -40,7 +41,7 @@ static inline bool native_check(oclora_status actual, oclora_status expected,
 
 /* A call of the table against the status it must give; `msg` is the message it was given. */
 #define WANT(call, expected) native_check((call), (expected), &msg, #call, __FILE__, __LINE__)
-#define WANT_OK(call) WANT(call, OCLORA_OK)
+#define WANT_OK(call)        WANT(call, OCLORA_OK)
 
 /* Runs `run` for each device, or with `classes` for each device and class. */
 static inline void native_each(const oclora_api *api, int classes,
@@ -56,7 +57,9 @@ static inline void native_each(const oclora_api *api, int classes,
         for (uint32_t c = classes ? OCLORA_CLASS_CPU : OCLORA_CLASS_AUTO;
              c <= (classes ? OCLORA_CLASS_GPU : OCLORA_CLASS_AUTO); c++) {
             printf("  on %s / %s%s\n", desc.platform, desc.name,
-                   c == OCLORA_CLASS_GPU ? ", GPU class" : c == OCLORA_CLASS_CPU ? ", CPU class" : "");
+                   c == OCLORA_CLASS_GPU   ? ", GPU class"
+                   : c == OCLORA_CLASS_CPU ? ", CPU class"
+                                           : "");
             run(i, c);
         }
     }

@@ -1,5 +1,5 @@
-/* Golden cases through the native ABI: what a server must compute for an adapter as its trainer left
- * it, on every runtime and with both classes of kernels. */
+/* Golden cases through the native ABI: what a server must compute for an adapter as its trainer
+ * left it, on every runtime and with both classes of kernels. */
 #include "native.h"
 
 #include "host/file/safetensors.h"
@@ -158,13 +158,36 @@ static void compare(served *s, const golden *g, uint32_t m, const oclora_adapter
 
 /* Cases whose adapter is one folder and whose Y is that adapter on every row. */
 static const char *const cases[] = {
-    "lora",        "lora_f16",    "lora_bf16",   "rslora",      "lora_rank_pattern",
-    "lora_rank_pattern_regex",    "lora_bias",   "loraplus",    "lora_pro",
-    "riemannian",  "prilora",     "sharelora",   "dora",        "cola",
-    "rac_lora",    "xgblora",     "delta_lora",  "lotr",        "vera",
-    "vera_two_modules_shared",    "melora",      "qalora_avg",  "qalora_sum",
-    "qalora_peft", "flora_r1",    "flora_r4",    "flora_sum",   "hira",
-    "ia3",         "meteora",
+    "lora",
+    "lora_f16",
+    "lora_bf16",
+    "rslora",
+    "lora_rank_pattern",
+    "lora_rank_pattern_regex",
+    "lora_bias",
+    "loraplus",
+    "lora_pro",
+    "riemannian",
+    "prilora",
+    "sharelora",
+    "dora",
+    "cola",
+    "rac_lora",
+    "xgblora",
+    "delta_lora",
+    "lotr",
+    "vera",
+    "vera_two_modules_shared",
+    "melora",
+    "qalora_avg",
+    "qalora_sum",
+    "qalora_peft",
+    "flora_r1",
+    "flora_r4",
+    "flora_sum",
+    "hira",
+    "ia3",
+    "meteora",
 };
 
 static uint32_t at_device, at_class;
@@ -180,8 +203,7 @@ static void one_case(const char *name)
         if (load(&s, name, path, &adapter)) {
             for (uint32_t t = 0; t < ROWS_MAX; t++) rows[t] = adapter;
             const unsigned before = CU_get_number_of_failures();
-            for (uint32_t m = 0; m < g.n_modules; m++)
-                compare(&s, &g, m, rows, "Y", 1e-5, NULL);
+            for (uint32_t m = 0; m < g.n_modules; m++) compare(&s, &g, m, rows, "Y", 1e-5, NULL);
             if (CU_get_number_of_failures() != before) printf("  case %s\n", name);
         }
         serve_end(&s, g.n_modules);
@@ -233,8 +255,14 @@ static void mixed_on(uint32_t device, uint32_t device_class)
     golden_close(&g);
 }
 
-static void test_cases(void) { native_each(api, 1, cases_on); }
-static void test_mixed(void) { native_each(api, 1, mixed_on); }
+static void test_cases(void)
+{
+    native_each(api, 1, cases_on);
+}
+static void test_mixed(void)
+{
+    native_each(api, 1, mixed_on);
+}
 
 int main(void)
 {

@@ -1,5 +1,5 @@
-/* The binary layout of abi/oclora.h as version 1.0 froze it (64-bit hosts). A change here breaks every
- * host program that exists: fields and slots are appended, never moved. */
+/* The binary layout of abi/oclora.h as version 1.0 froze it (64-bit hosts). A change here breaks
+ * every host program that exists: fields and slots are appended, never moved. */
 #include "native.h"
 
 #define END(type, last) (offsetof(type, last) + sizeof(((type *)0)->last))
@@ -11,7 +11,7 @@
 PIN(oclora_message, text, 512);
 PIN(oclora_callbacks, reserved, 56);
 PIN(oclora_device_desc, reserved, 448);
-PIN(oclora_context_args, no_cache, 72);
+PIN(oclora_context_args, no_cache, 80);
 PIN(oclora_capabilities, reserved, 48);
 PIN(oclora_weight_args, reserved, 64);
 PIN(oclora_pool_args, budget_bytes, 16);
@@ -25,8 +25,8 @@ PIN(oclora_api, event_destroy, 240);
 
 _Static_assert(offsetof(oclora_weight_args, bias) == 40, "weight");
 _Static_assert(offsetof(oclora_weight_args, type) == 48, "weight");
-_Static_assert(offsetof(oclora_context_args, cl_context) == 40, "context");
-_Static_assert(offsetof(oclora_context_args, device_class) == 64, "context");
+_Static_assert(offsetof(oclora_context_args, cl_context) == 48, "context");
+_Static_assert(offsetof(oclora_context_args, device_class) == 72, "context");
 _Static_assert(offsetof(oclora_batch_args, weight) == 24, "batch");
 _Static_assert(offsetof(oclora_linear_args, x_mem) == 40, "linear");
 _Static_assert(offsetof(oclora_linear_args, n_rows) == 72, "linear");

@@ -14,7 +14,7 @@ static int by_value(const void *a, const void *b)
 }
 
 /* The distinct handles of all entries, sorted. */
-static oclora_status collect(oclora_assignment *made, const oclora_adapter_handle *adapter,
+static oclora_status collect(oclora_roster *made, const oclora_adapter_handle *adapter,
                              uint32_t n_entries, oclora_error *err)
 {
     const oclora_env *env = &made->engine->env;
@@ -43,7 +43,7 @@ static oclora_status check_rows(uint32_t n_rows, const uint32_t *row_start, oclo
 }
 
 /* The entries as indices into the distinct handles, turned into a work list. */
-static oclora_status build_list(const oclora_assignment *made, const uint32_t *row_start,
+static oclora_status build_list(const oclora_roster *made, const uint32_t *row_start,
                                 const oclora_adapter_handle *adapter, const float *weight,
                                 oclora_worklist *list, oclora_error *err)
 {
@@ -70,7 +70,7 @@ static oclora_status build_list(const oclora_assignment *made, const uint32_t *r
 }
 
 /* With the work list known good: the adapters on the device, and what kernels need of them. */
-static oclora_status place(oclora_assignment *made, const oclora_worklist *list, oclora_error *err)
+static oclora_status place(oclora_roster *made, const oclora_worklist *list, oclora_error *err)
 {
     oclora_engine *engine = made->engine;
     OCLORA_TRY(oclora_pool_acquire(made->pool, made->adapters, made->n_adapters, err));
@@ -84,7 +84,7 @@ static oclora_status place(oclora_assignment *made, const oclora_worklist *list,
     return status;
 }
 
-static oclora_status fill(oclora_assignment *made, const uint32_t *row_start,
+static oclora_status fill(oclora_roster *made, const uint32_t *row_start,
                           const oclora_adapter_handle *adapter, const float *weight,
                           oclora_error *err)
 {
@@ -98,27 +98,26 @@ static oclora_status fill(oclora_assignment *made, const uint32_t *row_start,
     return status;
 }
 
-oclora_status oclora_assignment_create(oclora_assignment **out, oclora_engine *engine,
-                                       oclora_pool *pool, uint32_t n_rows,
-                                       const uint32_t *row_start,
-                                       const oclora_adapter_handle *adapter, const float *weight,
-                                       oclora_error *err)
+oclora_status oclora_roster_create(oclora_roster **out, oclora_engine *engine, oclora_pool *pool,
+                                   uint32_t n_rows, const uint32_t *row_start,
+                                   const oclora_adapter_handle *adapter, const float *weight,
+                                   oclora_error *err)
 {
-    oclora_assignment *made = oclora_alloc(&engine->env, 1, sizeof *made);
+    oclora_roster *made = oclora_alloc(&engine->env, 1, sizeof *made);
     if (made == NULL) return oclora_fail_memory(err, sizeof *made, "a batch");
     made->engine = engine;
     made->pool = pool;
     made->n_rows = n_rows;
     const oclora_status status = fill(made, row_start, adapter, weight, err);
     if (status != OCLORA_OK) {
-        oclora_assignment_destroy(made);
+        oclora_roster_destroy(made);
         return status;
     }
     *out = made;
     return OCLORA_OK;
 }
 
-void oclora_assignment_destroy(oclora_assignment *made)
+void oclora_roster_destroy(oclora_roster *made)
 {
     if (made == NULL) return;
     oclora_engine *engine = made->engine;
