@@ -78,13 +78,15 @@ static void test_refusals(void)
     oclora_adapter_image *image =
         make(all_linear, "lm_head.lora_A.weight:2x6 lm_head.lora_B.weight:12x2");
     oclora_model_info model = model_of("rwkv7");
-    CHECK_STATUS(oclora_adapter_to_gguf_names(image, NULL, &err), OCLORA_METADATA_MISSING, &err);
     CHECK_STATUS(oclora_adapter_to_gguf_names(image, &model, &err), OCLORA_NOT_SUPPORTED, &err);
     CHECK_CONTAINS(err.text, "rwkv7");
+    CHECK_OK(oclora_adapter_to_gguf_names(image, NULL, &err), &err);
+    CHECK(strcmp(image->modules[0].name, "output") == 0);
     oclora_adapter_image_destroy(image);
     model = model_of("llama");
     image = make(all_linear, "model.layers.0.self_attn.q_proj.lora_A.weight:2x6 "
                              "model.layers.0.self_attn.q_proj.lora_B.weight:9x2");
+    CHECK_STATUS(oclora_adapter_to_gguf_names(image, NULL, &err), OCLORA_METADATA_MISSING, &err);
     CHECK_STATUS(oclora_adapter_to_gguf_names(image, &model, &err), OCLORA_SHAPE_MISMATCH, &err);
     CHECK_CONTAINS(err.text, "heads of even size");
     oclora_adapter_image_destroy(image);
