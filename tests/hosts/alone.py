@@ -2,7 +2,8 @@
 import filecmp
 import os
 
-from support import NAMES, golden, start
+import golden
+from support import NAMES, start
 
 COMPANY = [
     ("in one batch", []),

@@ -1,5 +1,6 @@
 """Every adapter's greedy answers in one batch equal golden.json, however the batch is laid out."""
-from support import NAMES, golden, start
+import golden
+from support import NAMES, start
 
 LAYOUTS = [
     ("all questions, one batch", range(12), []),

@@ -1,0 +1,82 @@
+/* cases_linear.c - self-test of the adapted linear layer: base product over every panel type, then
+ * adapters of several ranks and factor types, mixtures and rows without any, in one batch. */
+#include "tools/clinfo-bench/layer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct linear_case {
+    const char *name;
+    const char *kernel; /* what is tested beyond the base product */
+    bool quick;
+    oclora_type type;
+    uint32_t d_in, d_out, rows;
+    bool adapters;
+    oclora_type factor;
+} linear_case;
+
+#define BASE(TYPE, text, in, out, rows, q)                                                         \
+    {                                                                                              \
+        "panel_" text, "matmul_panel", q, OCLORA_TYPE_##TYPE, in, out, rows, false,                \
+            OCLORA_TYPE_F32                                                                        \
+    }
+#define ADAPTED(FACTOR, text, in, out, rows, q)                                                    \
+    {                                                                                              \
+        "linear_lora_" text, "lora_expand", q, OCLORA_TYPE_F32, in, out, rows, true,               \
+            OCLORA_TYPE_##FACTOR                                                                   \
+    }
+
+static const linear_case cases[] = {
+    BASE(F32, "f32_one_row", 96, 80, 1, true),
+    BASE(F32, "f32", 160, 48, 37, false),
+    BASE(F16, "f16", 96, 80, 7, true),
+    BASE(BF16, "bf16", 96, 80, 5, false),
+    BASE(Q8_0, "q8_0", 96, 80, 37, true),
+    BASE(Q4_0, "q4_0", 96, 80, 7, true),
+    BASE(Q4_1, "q4_1_one_row", 96, 80, 1, false),
+    BASE(Q4_1, "q4_1", 288, 80, 37, true),
+    ADAPTED(F32, "f32", 96, 80, 11, true),
+    ADAPTED(F16, "f16", 96, 80, 11, true),
+    ADAPTED(BF16, "bf16", 64, 48, 5, false),
+    ADAPTED(Q8_0, "q8_0", 96, 80, 11, false),
+};
+
+static void run_case(selftest *t, const linear_case *c)
+{
+    oclora_error err = {0};
+    bench_layer layer = {0};
+    case_verdict verdict;
+    double began = bench_now();
+    bench_layer_plan plan = {
+        .type = c->type, .d_in = c->d_in, .d_out = c->d_out, .rows = c->rows, .factor = c->factor};
+    if (c->adapters) {
+        static const uint32_t ranks[BENCH_LAYER_ADAPTERS] = {1, 5, 16, 67};
+        memcpy(plan.ranks, ranks, sizeof ranks);
+        plan.n_adapters = BENCH_LAYER_ADAPTERS;
+        plan.mixed = true;
+    }
+    double *expected = calloc((size_t)c->rows * c->d_out, sizeof *expected);
+    oclora_status status = bench_layer_create(&layer, t, &plan, &err);
+    if (!status && !expected) status = oclora_fail_memory(&err, 0, "a reference");
+    if (!status) status = bench_layer_run(&layer, 0, &err);
+    if (!status) {
+        bench_layer_reference(&layer, expected);
+        status = bench_judge(t, &layer.y, expected, &verdict, &err);
+    }
+    if (status)
+        bench_report_case_error(t, c->kernel, status, &err);
+    else
+        bench_report_case(t, c->kernel, &verdict, 1e-11, bench_now() - began);
+    bench_layer_destroy(&layer);
+    free(expected);
+}
+
+void bench_linear_cases(selftest *t)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        t->random = 5000 + i;
+        if (t->child->mode == BENCH_QUICK && !cases[i].quick) continue;
+        if (bench_begin(t->child, cases[i].name)) run_case(t, &cases[i]);
+    }
+}

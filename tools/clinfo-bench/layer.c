@@ -1,0 +1,217 @@
+#include "tools/clinfo-bench/layer.h"
+
+#include "host/base/layout.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static oclora_status make_base(bench_layer *l, oclora_error *err)
+{
+    selftest *t = l->t;
+    const bench_layer_plan *p = &l->plan;
+    const case_source w = {p->type, {p->d_in, p->d_out, 1, 1}, FILL_UNIFORM, 0};
+    const case_source x = {OCLORA_TYPE_F32, {p->d_in, p->rows, 1, 1}, FILL_UNIFORM, 0};
+    const uint64_t ne[4] = {p->d_out, p->rows, 1, 1};
+    OCLORA_TRY(bench_make_source(t, &w, false, &l->w, err));
+    OCLORA_TRY(bench_make_source(t, &x, false, &l->x, err));
+    OCLORA_TRY(bench_make_output(t, OCLORA_TYPE_F32, ne, &l->y, err));
+    OCLORA_TRY(oclora_base_create(&l->base, t->context, err));
+    OCLORA_TRY(oclora_base_add(l->base, "bench.weight", p->type, p->d_in, p->d_out,
+                               l->w.view.buffer, l->w.view.offset, &l->weight, err));
+    /* The bytes are there in plain order; writing them through the weight packs them. */
+    uint64_t bytes = l->weight->bytes;
+    unsigned char *plain = malloc(bytes);
+    if (!plain) return oclora_fail_memory(err, bytes, "a weight");
+    oclora_status status =
+        oclora_stream_read(t->stream, l->w.view.buffer, l->w.view.offset, plain, bytes, err);
+    if (!status) status = oclora_weight_write(l->weight, t->stream, 0, plain, bytes, err);
+    free(plain);
+    return status;
+}
+
+static uint64_t row_bytes(oclora_type type, uint32_t n)
+{
+    return type == OCLORA_TYPE_F32    ? n * 4u
+           : type == OCLORA_TYPE_Q8_0 ? (n + 31) / 32 * 34u
+                                      : n * 2u;
+}
+
+/* One factor [rows][n] of random values near 1 / 8 as `type`; `values` gets what is stored. */
+static void put_factor(selftest *t, oclora_type type, uint32_t rows, uint32_t n,
+                       unsigned char *bytes, float *values)
+{
+    uint64_t stride = row_bytes(type, n);
+    for (uint32_t r = 0; r < rows; r++) {
+        unsigned char *row = bytes + r * stride;
+        uint16_t d = oclora_float_to_half(0.002f);
+        for (uint32_t i = 0; i < n; i++) {
+            float value = bench_random(t) * 0.25f;
+            uint32_t bits;
+            memcpy(&bits, &value, 4);
+            uint16_t half = oclora_float_to_half(value), top = (uint16_t)(bits >> 16);
+            float *to = &values[(size_t)r * n + i];
+            if (type == OCLORA_TYPE_Q8_0) {
+                unsigned char *block = row + i / 32 * 34;
+                int q = (int)(value * 500);
+                memcpy(block, &d, 2);
+                block[2 + i % 32] = (unsigned char)q;
+                *to = (float)q * oclora_half_to_float(d);
+                continue;
+            }
+            unsigned char *at = row + (size_t)i * (type ? 2 : 4);
+            if (type == OCLORA_TYPE_F16)
+                memcpy(at, &half, 2);
+            else if (type == OCLORA_TYPE_BF16)
+                memcpy(at, &top, 2);
+            else
+                memcpy(at, &value, 4);
+            oclora_dequantize_row(type, at, to, 1, NULL);
+        }
+    }
+}
+
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static oclora_status make_adapter(bench_layer *l, uint32_t k, unsigned char *bytes, uint64_t *used,
+                                  oclora_lane *lane, oclora_error *err)
+{
+    const bench_layer_plan *p = &l->plan;
+    uint32_t rank = p->ranks[k];
+    l->a[k] = calloc((size_t)rank * p->d_in, sizeof(float));
+    l->b[k] = calloc((size_t)rank * p->d_out, sizeof(float));
+    l->scale[k] = calloc(rank, sizeof(float));
+    if (!l->a[k] || !l->b[k] || !l->scale[k])
+        return oclora_fail_memory(err, (size_t)rank * p->d_in * 4, "an adapter");
+    lane->a = *used;
+    put_factor(l->t, p->factor, rank, p->d_in, bytes + lane->a, l->a[k]);
+    lane->b = aligned(lane->a + rank * row_bytes(p->factor, p->d_in));
+    put_factor(l->t, p->factor, rank, p->d_out, bytes + lane->b, l->b[k]);
+    lane->scale = aligned(lane->b + rank * row_bytes(p->factor, p->d_out));
+    for (uint32_t j = 0; j < rank; j++) l->scale[k][j] = 1.0f + 0.25f * bench_random(l->t);
+    memcpy(bytes + lane->scale, l->scale[k], rank * sizeof(float));
+    *used = aligned(lane->scale + rank * 4u);
+    lane->rank = rank;
+    lane->group = 1;
+    lane->type_a = lane->type_b = p->factor;
+    return OCLORA_OK;
+}
+
+static oclora_status make_pool(bench_layer *l, oclora_error *err)
+{
+    const bench_layer_plan *p = &l->plan;
+    oclora_lane lanes[BENCH_LAYER_MOST_ADAPTERS];
+    uint64_t bytes = 64, used = 64; /* offset 0 means absent */
+    memset(lanes, 0, sizeof lanes);
+    for (uint32_t k = 0; k < p->n_adapters; k++)
+        bytes +=
+            p->ranks[k] * (row_bytes(p->factor, p->d_in) + row_bytes(p->factor, p->d_out) + 4) +
+            256;
+    unsigned char *data = calloc(bytes, 1);
+    if (!data) return oclora_fail_memory(err, bytes, "adapters");
+    oclora_status status = OCLORA_OK;
+    for (uint32_t k = 0; k < p->n_adapters && !status; k++)
+        status = make_adapter(l, k, data, &used, &lanes[k], err);
+    l->factor_bytes = used;
+    if (!status) status = oclora_buffer_create(&l->pool, l->t->context, bytes, err);
+    if (!status) status = oclora_stream_write(l->t->stream, l->pool, 0, data, bytes, err);
+    if (!status)
+        status = oclora_lane_table_create_from(&l->lanes, l->t->stream, l->pool, lanes, 1,
+                                               p->n_adapters, err);
+    free(data);
+    return status;
+}
+
+static oclora_status make_batch(bench_layer *l, oclora_error *err)
+{
+    const bench_layer_plan *p = &l->plan;
+    l->row_start = calloc(p->rows + 1, sizeof *l->row_start);
+    l->adapter = calloc((size_t)p->rows * 2, sizeof *l->adapter);
+    l->weights = calloc((size_t)p->rows * 2, sizeof *l->weights);
+    if (!l->row_start || !l->adapter || !l->weights) return oclora_fail_memory(err, 0, "a batch");
+    uint32_t n = 0;
+    for (uint32_t r = 0; r < p->rows; r++) {
+        uint32_t entries = p->mixed ? r % 5 == 4 ? 0 : r % 5 == 3 ? 2 : 1 : 1;
+        for (uint32_t e = 0; e < entries; e++, n++) {
+            l->adapter[n] = (r + e) % p->n_adapters;
+            l->weights[n] = p->mixed ? 0.5f + 0.25f * (float)e : 1.0f;
+        }
+        l->row_start[r + 1] = n;
+    }
+    const oclora_batch batch = {p->rows, p->n_adapters, l->row_start, l->adapter, l->weights};
+    oclora_worklist list = {0};
+    OCLORA_TRY(oclora_worklist_build(&list, &l->t->child->env, &batch, 8, err));
+    oclora_status status = oclora_row_work_create(&l->work, l->t->stream, err);
+    if (!status) status = oclora_row_work_update(l->work, &list, err);
+    oclora_worklist_free(&list);
+    return status;
+}
+
+oclora_status bench_layer_create(bench_layer *l, selftest *t, const bench_layer_plan *plan,
+                                 oclora_error *err)
+{
+    l->t = t;
+    l->plan = *plan;
+    OCLORA_TRY(make_base(l, err));
+    if (!plan->n_adapters) return OCLORA_OK;
+    OCLORA_TRY(make_pool(l, err));
+    return make_batch(l, err);
+}
+
+oclora_status bench_layer_run(bench_layer *l, uint32_t flags, oclora_error *err)
+{
+    return oclora_linear(l->t->stream, l->weight, &l->x.view, NULL, &l->y.view, l->lanes, l->work,
+                         flags, err);
+}
+
+static void add_adapter(const bench_layer *l, uint32_t k, double weight, const float *x, double *y)
+{
+    uint32_t d_in = l->plan.d_in, d_out = l->plan.d_out;
+    for (uint32_t j = 0; j < l->plan.ranks[k]; j++) {
+        double h = 0;
+        for (uint32_t i = 0; i < d_in; i++)
+            h += (double)l->a[k][(size_t)j * d_in + i] * (double)x[i];
+        h *= (double)l->scale[k][j] * weight;
+        for (uint32_t o = 0; o < d_out; o++) y[o] += h * (double)l->b[k][(size_t)j * d_out + o];
+    }
+}
+
+void bench_layer_reference(const bench_layer *l, double *expected)
+{
+    uint32_t d_in = l->plan.d_in, d_out = l->plan.d_out;
+    for (uint32_t r = 0; r < l->plan.rows; r++) {
+        const float *x = l->x.values + (size_t)r * d_in;
+        double *y = expected + (size_t)r * d_out;
+        for (uint32_t o = 0; o < d_out; o++) {
+            y[o] = 0;
+            for (uint32_t i = 0; i < d_in; i++)
+                y[o] += (double)l->w.values[(size_t)o * d_in + i] * (double)x[i];
+        }
+        for (uint32_t e = l->row_start ? l->row_start[r] : 0;
+             l->row_start && e < l->row_start[r + 1]; e++)
+            add_adapter(l, l->adapter[e], (double)l->weights[e], x, y);
+    }
+}
+
+void bench_layer_destroy(bench_layer *l)
+{
+    oclora_row_work_destroy(l->work);
+    oclora_lane_table_destroy(l->lanes);
+    oclora_base_destroy(l->base);
+    oclora_buffer_destroy(l->pool);
+    bench_free_tensor(&l->w);
+    bench_free_tensor(&l->x);
+    bench_free_tensor(&l->y);
+    for (uint32_t k = 0; k < BENCH_LAYER_MOST_ADAPTERS; k++) {
+        free(l->a[k]);
+        free(l->b[k]);
+        free(l->scale[k]);
+    }
+    free(l->row_start);
+    free(l->adapter);
+    free(l->weights);
+    memset(l, 0, sizeof *l);
+}

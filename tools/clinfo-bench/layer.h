@@ -1,0 +1,44 @@
+/* layer.h - an adapted linear layer made of random numbers, for the self-test and for timing. */
+#ifndef OCLORA_TOOLS_CLINFO_BENCH_LAYER_H
+#define OCLORA_TOOLS_CLINFO_BENCH_LAYER_H
+
+#include "tools/clinfo-bench/selftest.h"
+
+#include "host/op/lanes.h"
+
+enum { BENCH_LAYER_ADAPTERS = 4, BENCH_LAYER_MOST_ADAPTERS = 32 };
+
+typedef struct bench_layer_plan {
+    oclora_type type; /* of the base weight */
+    oclora_type factor;
+    uint32_t d_in, d_out, rows;
+    uint32_t n_adapters; /* 0 = base product only */
+    uint32_t ranks[BENCH_LAYER_MOST_ADAPTERS];
+    bool mixed; /* rows of one adapter, of two, of none; else row t has adapter t % n */
+} bench_layer_plan;
+
+typedef struct bench_layer {
+    selftest *t;
+    bench_layer_plan plan;
+    oclora_base *base;
+    const oclora_weight *weight;
+    case_tensor w, x, y; /* w.values: what the device serves */
+    oclora_buffer *pool;
+    float *a[BENCH_LAYER_MOST_ADAPTERS], *b[BENCH_LAYER_MOST_ADAPTERS];
+    float *scale[BENCH_LAYER_MOST_ADAPTERS];
+    uint32_t *row_start, *adapter;
+    float *weights;
+    oclora_lane_table *lanes;
+    oclora_row_work *work;
+    uint64_t factor_bytes;
+} bench_layer;
+
+/* `layer` is zeroed by the caller and destroyed by the caller also after an error. */
+oclora_status bench_layer_create(bench_layer *layer, selftest *t, const bench_layer_plan *plan,
+                                 oclora_error *err);
+void bench_layer_destroy(bench_layer *layer);
+/* Enqueues the layer; flags as oclora_linear. */
+oclora_status bench_layer_run(bench_layer *layer, uint32_t flags, oclora_error *err);
+void bench_layer_reference(const bench_layer *layer, double *expected); /* [rows * d_out] */
+
+#endif

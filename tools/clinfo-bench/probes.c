@@ -1,0 +1,315 @@
+/* probes.c - features: what the driver claims, and what a small kernel finds. */
+#include "tools/clinfo-bench/raw.h"
+
+#include "host/base/layout.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct probe {
+    bench_child *child;
+    bench_raw *raw;
+    bool claimed;
+    bool minor; /* the engine does not need it: no reason to call a device degraded */
+} probe;
+
+static void answer(const probe *p, bool found, const char *detail)
+{
+    /* A feature that is there but not claimed is no fault; the other way round is. */
+    const char *status = p->claimed && !found ? p->minor ? "note" : "fail"
+                         : p->claimed         ? "pass"
+                                              : "info";
+    json_t *item = json_pack("{s:b, s:b}", "claimed", p->claimed, "found", found);
+    /* A compiler's refusal of what nobody claimed is no news. */
+    bool dull = !p->claimed && !found && !strncmp(detail, "does not build", 14);
+    bench_result(p->child, status, item, "%s", dull ? "" : detail);
+}
+
+/* Runs `source`'s kernel "probe" on 64 items over one int buffer and compares each with `expected`.
+ */
+static bool run_ints(const probe *p, const char *source, const char *options, int expected)
+{
+    int values[64];
+    memset(values, 0xff, sizeof values);
+    cl_kernel kernel = bench_raw_kernel(p->raw, source, options, "probe");
+    cl_mem mem = bench_raw_buffer(p->raw, sizeof values, values);
+    if (!kernel || !mem) return false;
+    cl_int code = clSetKernelArg(kernel, 0, sizeof mem, &mem);
+    if (!code) code = bench_raw_run(p->raw, kernel, 64, 64);
+    if (!code)
+        code = clEnqueueReadBuffer(p->raw->queue, mem, CL_TRUE, 0, sizeof values, values, 0, NULL,
+                                   NULL);
+    clReleaseMemObject(mem);
+    if (code)
+        snprintf(p->raw->log, sizeof p->raw->log, "does not run: %s", oclora_cl_error_name(code));
+    for (int i = 0; i < 64 && !code; i++) {
+        if (values[i] == expected) continue;
+        snprintf(p->raw->log, sizeof p->raw->log, "wrong result: item %d gave %d, expected %d", i,
+                 values[i], expected);
+        code = -1;
+    }
+    return !code;
+}
+
+static void probe_fp16(const probe *p)
+{
+    const char *source = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
+                         "__kernel void probe(__global int *y) { half h = (half)1.5f;\n"
+                         " half g = h * (half)(float)(get_global_size(0) / 32) + (half)0.25f;\n"
+                         " y[get_global_id(0)] = (int)(g * (half)4.0f); }";
+    answer(p, run_ints(p, source, "", 13), p->raw->log);
+}
+
+static void probe_fp64(const probe *p)
+{
+    const char *source = "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n"
+                         "__kernel void probe(__global int *y) {\n"
+                         " double a = 1.0 + (double)get_global_size(0) * 0x1p-40;\n"
+                         " y[get_global_id(0)] = (int)((a - 1.0) * 0x1p40); }";
+    answer(p, run_ints(p, source, "", 64), p->raw->log);
+}
+
+static void probe_fma(const probe *p)
+{
+    /* (1 + e)(1 - e) - 1 = -e^2 only if nothing is rounded between; e = 2^-12. */
+    const char *source =
+        "__kernel void probe(__global int *y) {\n"
+        " float e = 0x1p-12f * (float)(get_global_size(0) / 64);\n"
+        " y[get_global_id(0)] = (int)(fma(1.0f + e, 1.0f - e, -1.0f) * 0x1p26f); }";
+    answer(p, run_ints(p, source, "", -4), p->raw->log);
+}
+
+static void probe_half_storage(const probe *p)
+{
+    const char *source = "__kernel void probe(__global const half *x, __global float *y,\n"
+                         " __global half *z) { size_t i = get_global_id(0);\n"
+                         " float v = vload_half(i, x); y[i] = v; vstore_half_rte(v, i, z); }";
+    enum { COUNT = 65536 };
+    uint16_t *in = malloc(COUNT * 2), *back = malloc(COUNT * 2);
+    float *out = malloc(COUNT * 4);
+    cl_kernel kernel = bench_raw_kernel(p->raw, source, "", "probe");
+    if (!kernel || !in || !back || !out) {
+        answer(p, false, p->raw->log);
+        return;
+    }
+    for (uint32_t i = 0; i < COUNT; i++) in[i] = (uint16_t)i;
+    cl_mem x = bench_raw_buffer(p->raw, COUNT * 2, in),
+           y = bench_raw_buffer(p->raw, COUNT * 4, NULL);
+    cl_mem z = bench_raw_buffer(p->raw, COUNT * 2, NULL);
+    cl_int code = clSetKernelArg(kernel, 0, sizeof x, &x) |
+                  clSetKernelArg(kernel, 1, sizeof y, &y) | clSetKernelArg(kernel, 2, sizeof z, &z);
+    if (!code) code = bench_raw_run(p->raw, kernel, COUNT, 64);
+    if (!code)
+        code = clEnqueueReadBuffer(p->raw->queue, y, CL_TRUE, 0, COUNT * 4, out, 0, NULL, NULL);
+    if (!code)
+        code = clEnqueueReadBuffer(p->raw->queue, z, CL_TRUE, 0, COUNT * 2, back, 0, NULL, NULL);
+    uint32_t wrong = 0, first = 0, denormals = 0;
+    for (uint32_t i = 0; i < COUNT && !code; i++) {
+        float expected = oclora_half_to_float((uint16_t)i);
+        if (isnan(expected) ? isnan(out[i]) : out[i] == expected && back[i] == i) continue;
+        if (!wrong++) first = i;
+        denormals += (i & 0x7c00) == 0;
+    }
+    char text[200] = "";
+    if (code) snprintf(text, sizeof text, "does not run: %s", oclora_cl_error_name(code));
+    if (wrong)
+        snprintf(text, sizeof text, "%u of 65536 halves wrong (%u denormal), first 0x%04x", wrong,
+                 denormals, first);
+    answer(p, !code && !wrong, text);
+}
+
+static void probe_subgroups(const probe *p)
+{
+    const char *source =
+        "#ifdef cl_khr_subgroups\n#pragma OPENCL EXTENSION cl_khr_subgroups : enable\n"
+        "#endif\n__kernel void probe(__global int *y) {\n"
+        " y[get_global_id(0)] = (int)sub_group_reduce_add(1u) ==\n"
+        "  (int)get_sub_group_size() ? (int)get_max_sub_group_size() : -1; }";
+    int values[64];
+    memset(values, 0xff, sizeof values);
+    const char *options = strstr(p->child->device.c_version, "OpenCL C 1.") ? "" : "-cl-std=CL2.0";
+    cl_kernel kernel = bench_raw_kernel(p->raw, source, options, "probe");
+    if (!kernel && strstr(p->child->device.c_version, "OpenCL C 3."))
+        kernel = bench_raw_kernel(p->raw, source, "-cl-std=CL3.0", "probe");
+    cl_mem mem = bench_raw_buffer(p->raw, sizeof values, values);
+    cl_int code = kernel ? clSetKernelArg(kernel, 0, sizeof mem, &mem) : -1;
+    if (!code) code = bench_raw_run(p->raw, kernel, 64, 64);
+    if (!code)
+        code = clEnqueueReadBuffer(p->raw->queue, mem, CL_TRUE, 0, sizeof values, values, 0, NULL,
+                                   NULL);
+    char text[420];
+    if (code)
+        snprintf(text, sizeof text, "%s", kernel ? oclora_cl_error_name(code) : p->raw->log);
+    else
+        snprintf(text, sizeof text, "this kernel ran in subgroups of %d", values[0]);
+    answer(p, !code && values[0] > 0, text);
+}
+
+static void probe_int_dot(const probe *p)
+{
+    const char *source = "__kernel void probe(__global int *y) {\n"
+                         " uint a = 0x01ff0302u + (uint)(get_global_size(0) / 64) - 1u;\n"
+                         " y[get_global_id(0)] = dot_4x8packed_ss_int(a, 0x02030405u); }";
+    const char *options = strstr(p->child->device.c_version, "OpenCL C 1.") ? "" : "-cl-std=CL3.0";
+    answer(p, run_ints(p, source, options, 2 * 1 + 3 * -1 + 4 * 3 + 5 * 2), p->raw->log);
+}
+
+static void probe_svm(const probe *p)
+{
+    const char *source = "__kernel void probe(__global int *y) { y[get_global_id(0)] = 77; }";
+    cl_kernel kernel = bench_raw_kernel(p->raw, source, "", "probe");
+    int *memory = p->claimed ? clSVMAlloc(p->raw->context, CL_MEM_READ_WRITE, 256, 0) : NULL;
+    if (!kernel || !memory) {
+        answer(p, false, p->claimed ? "clSVMAlloc gives nothing" : "not claimed, not tried");
+        return;
+    }
+    cl_int code = clSetKernelArgSVMPointer(kernel, 0, memory);
+    if (!code) code = bench_raw_run(p->raw, kernel, 64, 64);
+    if (!code)
+        code = clEnqueueSVMMap(p->raw->queue, CL_TRUE, CL_MAP_READ, memory, 256, 0, NULL, NULL);
+    bool found = !code && memory[0] == 77 && memory[63] == 77;
+    answer(p, found, code ? oclora_cl_error_name(code) : "");
+}
+
+static void probe_out_of_order(const probe *p)
+{
+    cl_int code = CL_SUCCESS;
+    int ones[64], result[64];
+    for (int i = 0; i < 64; i++) ones[i] = 1;
+    const char *source = "__kernel void probe(__global int *y) { y[get_global_id(0)] *= 5; }";
+    cl_kernel kernel = bench_raw_kernel(p->raw, source, "", "probe");
+    cl_mem mem = bench_raw_buffer(p->raw, sizeof ones, NULL);
+    cl_command_queue queue = clCreateCommandQueue(p->raw->context, p->raw->device,
+                                                  CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &code);
+    if (!queue || !kernel || !mem) {
+        answer(p, false, queue ? p->raw->log : oclora_cl_error_name(code));
+        return;
+    }
+    cl_event written = NULL, ran = NULL;
+    size_t global = 64;
+    code = clSetKernelArg(kernel, 0, sizeof mem, &mem);
+    if (!code)
+        code = clEnqueueWriteBuffer(queue, mem, CL_FALSE, 0, sizeof ones, ones, 0, NULL, &written);
+    if (!code)
+        code = clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, NULL, 1, &written, &ran);
+    if (!code)
+        code = clEnqueueReadBuffer(queue, mem, CL_TRUE, 0, sizeof result, result, 1, &ran, NULL);
+    bool found = !code && result[0] == 5 && result[63] == 5;
+    answer(p, found,
+           code    ? oclora_cl_error_name(code)
+           : found ? ""
+                   : "events do not order commands");
+}
+
+static void probe_timer(const probe *p)
+{
+    const char *source =
+        "__kernel void probe(__global float *y) { float v = (float)get_global_id(0);\n"
+        " for (int i = 0; i < 20000; i++) v = fma(v, 0.999f, 1.0f);\n"
+        " y[get_global_id(0)] = v; }";
+    cl_int code = CL_SUCCESS;
+    cl_kernel kernel = bench_raw_kernel(p->raw, source, "", "probe");
+    cl_mem mem = bench_raw_buffer(p->raw, 4096 * 4, NULL);
+    cl_command_queue queue =
+        clCreateCommandQueue(p->raw->context, p->raw->device, CL_QUEUE_PROFILING_ENABLE, &code);
+    if (!queue || !kernel || !mem) {
+        answer(p, false, queue ? p->raw->log : oclora_cl_error_name(code));
+        return;
+    }
+    cl_ulong start = 0, end = 0;
+    double wall = 0;
+    size_t global = 4096;
+    code = clSetKernelArg(kernel, 0, sizeof mem, &mem);
+    for (int i = 0; i < 2 && !code; i++) { /* the second run does not compile */
+        cl_event event = NULL;
+        double began = bench_now();
+        code = clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &global, NULL, 0, NULL, &event);
+        if (!code) code = clFinish(queue);
+        wall = bench_now() - began;
+        if (!code)
+            code = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, 8, &start, NULL);
+        if (!code) code = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, 8, &end, NULL);
+    }
+    double device_seconds = end >= start ? 1e-9 * (double)(end - start) : -1;
+    char text[200];
+    if (code)
+        snprintf(text, sizeof text, "%s", oclora_cl_error_name(code));
+    else
+        snprintf(text, sizeof text, "events say %.3g ms, the host's clock %.3g ms%s",
+                 device_seconds * 1e3, wall * 1e3,
+                 device_seconds > wall * 1.2 || device_seconds < wall * 0.02
+                     ? "; figures here come from the host's clock"
+                     : "");
+    answer(p, !code && device_seconds <= wall * 1.2 && device_seconds >= wall * 0.02, text);
+}
+
+static void probe_work_group(const probe *p)
+{
+    const char *source = "__kernel void probe(__global int *y) { y[get_local_id(0)] = 1; }";
+    size_t size = p->child->device.max_work_group;
+    cl_kernel kernel = bench_raw_kernel(p->raw, source, "", "probe");
+    cl_mem mem = size && size <= 1 << 20 ? bench_raw_buffer(p->raw, size * 4, NULL) : NULL;
+    char text[200];
+    cl_int code = kernel && mem ? clSetKernelArg(kernel, 0, sizeof mem, &mem) : CL_INVALID_VALUE;
+    if (!code) code = bench_raw_run(p->raw, kernel, size, size);
+    snprintf(text, sizeof text, "claims groups of %zu; a launch of one gives %s", size,
+             oclora_cl_error_name(code));
+    answer(p, !code, text);
+}
+
+static void probe_local_memory(const probe *p)
+{
+    const char *source =
+        "__kernel void probe(__global int *y, __local int *l, int n) {\n"
+        " int sum = 0; for (int i = (int)get_local_id(0); i < n; i += 32) l[i] = 1;\n"
+        " barrier(CLK_LOCAL_MEM_FENCE);\n"
+        " for (int i = 0; i < n; i++) sum += l[i]; y[get_global_id(0)] = sum; }";
+    size_t bytes = p->child->device.local_bytes;
+    int sums[32] = {0}, n = (int)(bytes / 4);
+    char text[200];
+    cl_kernel kernel = bench_raw_kernel(p->raw, source, "", "probe");
+    cl_mem mem = bench_raw_buffer(p->raw, sizeof sums, NULL);
+    cl_int code = CL_INVALID_VALUE;
+    if (kernel && mem && bytes >= 4 && bytes <= 1 << 28)
+        code = clSetKernelArg(kernel, 0, sizeof mem, &mem) |
+               clSetKernelArg(kernel, 1, (size_t)n * 4, NULL) |
+               clSetKernelArg(kernel, 2, sizeof n, &n);
+    if (!code) code = bench_raw_run(p->raw, kernel, 32, 32);
+    if (!code)
+        code =
+            clEnqueueReadBuffer(p->raw->queue, mem, CL_TRUE, 0, sizeof sums, sums, 0, NULL, NULL);
+    snprintf(text, sizeof text, "claims %zu bytes; using all of it gives %s%s", bytes,
+             oclora_cl_error_name(code), !code && sums[31] != n ? " but wrong values" : "");
+    answer(p, !code && sums[31] == n, text);
+}
+
+oclora_status bench_step_probes(bench_child *child, oclora_error *err)
+{
+    static const struct {
+        const char *name;
+        uint32_t feature; /* 0: every device must have it */
+        void (*run)(const probe *p);
+    } probes[] = {
+        {"fma", 0, probe_fma},
+        {"half_storage", 0, probe_half_storage},
+        {"work_group_size", 0, probe_work_group},
+        {"local_memory", 0, probe_local_memory},
+        {"fp16", OCLORA_FEATURE_FP16, probe_fp16},
+        {"fp64", OCLORA_FEATURE_FP64, probe_fp64},
+        {"subgroups", OCLORA_FEATURE_SUBGROUPS, probe_subgroups},
+        {"integer_dot_product", OCLORA_FEATURE_INT_DOT, probe_int_dot},
+        {"svm", OCLORA_FEATURE_SVM, probe_svm},
+        {"out_of_order", OCLORA_FEATURE_OUT_OF_ORDER, probe_out_of_order},
+        {"timer", 0, probe_timer},
+    };
+    bench_raw raw = {0};
+    OCLORA_TRY(bench_raw_open(&raw, child, err));
+    for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++) {
+        bool claimed = !probes[i].feature || (child->device.features & probes[i].feature);
+        probe p = {child, &raw, claimed, !strcmp(probes[i].name, "timer")};
+        raw.log[0] = '\0';
+        if (bench_begin(child, probes[i].name)) probes[i].run(&p);
+    }
+    return OCLORA_OK;
+}
