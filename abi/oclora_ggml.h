@@ -51,8 +51,8 @@ typedef struct oclora_ggml_session oclora_ggml_session;
 
 typedef struct oclora_ggml_session_args {
     uint64_t struct_size;
-    const char *model_path; /* the base model's GGUF: names, heads; may be NULL (then PEFT adapters on
-                               q and k are refused) */
+    const char *model_path; /* the base model's GGUF: names, heads; may be NULL (then PEFT folders are
+                               refused, GGUF LoRA is not) */
     uint64_t model_path_length;
     uint64_t pool_bytes;    /* device bytes for adapters; 0 = 256 MiB, at most a quarter of memory */
     uint32_t store;         /* OCLORA_STORE_* */

@@ -4,13 +4,13 @@
  *   w_e * (sum_j mul_u[j] o W (mul_v[j] o x) + c_e - yb)
  * with yb the base product that y holds on entry, and the W (mul_v[j] o x) given as rows of m (see
  * rowscale.cl). linear_bias adds a bias to all rows afterwards.
- * Reference variants.
+ *
  *
  * Order per output: t = sum_j h[j] B[j][o] by fma, j ascending from 0; then t * beta, + c, fma(u - 1, yb,
  * t), fma(w, t, y). The same in both classes and for every chunk; with a weight of 0 a row has no entry
  * and is not touched.
  *
- * Grid. CPU class: (ceil(d_out / 64), chunks), groups of 1. GPU class: (d_out rounded up to 64, chunks),
+ * Grid. CPU class: (ceil(d_out / 256), chunks), groups of 1. GPU class: (d_out rounded up to 64, chunks),
  * groups of 64. hidden is f32 [n_hidden][hidden_stride]; where an adapter has a core its h begins at
  * g_offset of the same buffer. Any d_out; y rows of any stride (bytes, multiple of 4). */
 #pragma OPENCL FP_CONTRACT OFF
@@ -29,34 +29,32 @@
         __global const uchar *restrict m_first, ulong m_first_offset,                              \
         __global uchar *restrict y_base, ulong y_offset, ulong y_stride, uint d_out
 
+#define EXPAND_PASS                                                                                \
+    pool, pool_offset, lanes, lane_offset, work, chunk_offset, row_offset, entry_offset,           \
+        weight_offset, h_base, h_offset, g_offset, hidden_stride, m_base, m_offset, m_first,       \
+        m_first_offset, y_base, y_offset, y_stride, d_out
+
 /* Row j of the expanded products of a slot. */
 #define EXPANDED(slot, j)                                                                          \
     ((__global const float *)(m_base + m_offset) +                                                 \
      (ulong)(((__global const uint *)(m_first + m_first_offset))[slot] + (j)) * d_out)
 
 #ifndef OCLORA_CLASS_GPU
-enum { OUTPUT_TILE = 64 };
+#include "lora_cpu.cl"
+enum { OUTPUTS = 256 };
 
-/* sum_j h[j] B[j][o .. o + n) */
-inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global const float *h, uint o,
-                        uint n, uint d_out)
+/* Whether all entries of the chunk may be added one after the other without the base product. */
+inline bool is_additive(__global const lora_lane *lanes, __global const uint *entries, uint n)
 {
-    ulong row = factor_row_bytes(lane->type_b, d_out);
-    float16 sum = 0.0f;
-    if (n == 16)
-        for (uint j = 0; j < lane->rank; j++, b += row)
-            sum = fma((float16)(h[j]), factor_values16(lane->type_b, b, o), sum);
-    else
-        for (uint j = 0; j < lane->rank; j++, b += row)
-            sum = fma((float16)(h[j]), factor_tail16(lane->type_b, b, o, n), sum);
-    return sum;
+    for (uint e = 0; e < n; e++)
+        if (lanes[entries[e]].u || lanes[entries[e]].n_mul) return false;
+    return true;
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_ARGS)
+/* Any entries, 16 outputs at a time. */
+inline void expand_any(EXPAND_ARGS, uint first, uint end)
 {
-    pool += pool_offset;
     lora_chunk chunk = WORK_CHUNK(get_global_id(1));
-    uint first = get_global_id(0) * OUTPUT_TILE, end = min(first + OUTPUT_TILE, d_out);
     for (uint i = 0; i < chunk.n_rows; i++) {
         __global float *y = Y_ROW(WORK_ROW(chunk.row_first + i));
         uint slot = chunk.hidden_first + i * chunk.n_entries;
@@ -83,6 +81,25 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_
             }
             store16(y + o, out, n);
         }
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_ARGS)
+{
+    pool += pool_offset;
+    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
+    uint first = get_global_id(0) * OUTPUTS, end = min(first + OUTPUTS, d_out);
+    if (!is_additive(&LANE(0), &WORK_ENTRY(chunk.entry_first), chunk.n_entries)) {
+        expand_any(EXPAND_PASS, first, end);
+        return;
+    }
+    rows_of rows = {&WORK_ROW(chunk.row_first), &WORK_WEIGHT(chunk.hidden_first), 0, hidden_stride,
+                    chunk.n_rows, chunk.n_entries};
+    for (uint e = 0; e < chunk.n_entries; e++) {
+        lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
+        if (lane.rank || lane.c)
+            expand_outputs(&lane, pool, &rows, e, HIDDEN(lane, chunk.hidden_first),
+                           y_base + y_offset, y_stride, d_out, first, end);
     }
 }
 #else

@@ -21,7 +21,25 @@
 #define LANE(adapter) (((__global const lora_lane *)(lanes + lane_offset))[adapter])
 #define X_ROW(m) ((__global const float *)(x_base + x_offset + (ulong)(m)*x_stride))
 #define HIDDEN(slot) ((__global float *)(h_base + h_offset) + (ulong)(slot)*hidden_stride)
-enum { RANK_TILE = 4 };
+
+#ifndef OCLORA_CLASS_GPU
+#include "lora_cpu.cl"
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_shrink(SHRINK_ARGS)
+{
+    pool += pool_offset;
+    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
+    uint j0 = get_global_id(0) * RANK_TILE;
+    rows_of rows = {&WORK_ROW(chunk.row_first), &WORK_WEIGHT(chunk.hidden_first),
+                    HIDDEN(chunk.hidden_first), hidden_stride, chunk.n_rows, chunk.n_entries};
+    for (uint e = 0; e < chunk.n_entries; e++) {
+        lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
+        if (j0 < lane.rank)
+            shrink_ranks(&lane, pool, &rows, e, x_base + x_offset, x_stride, d_in, j0);
+    }
+}
+#else
+enum { GROUP = 64, RANK_TILE = 4 };
 
 /* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
 inline float grouped_input(__global const float *x, uint k, uint group)
@@ -30,71 +48,6 @@ inline float grouped_input(__global const float *x, uint k, uint group)
     for (uint g = 1; g < group; g++) sum += x[(ulong)k * group + g];
     return sum;
 }
-
-#ifndef OCLORA_CLASS_GPU
-inline float16 inputs16(__global const float *x, uint k, uint n, uint group)
-{
-    if (group == 1 && n == 16) return vload16(0, x + k);
-    float values[16];
-    for (uint i = 0; i < 16; i++) values[i] = i < n ? grouped_input(x, k + i, group) : 0.0f;
-    return vload16(0, values);
-}
-
-inline float sum16(float16 v)
-{
-    float8 a = v.lo + v.hi;
-    float4 b = a.lo + a.hi;
-    float2 c = b.lo + b.hi;
-    return c.x + c.y;
-}
-
-/* Four rank rows at once; past the last rank the last is computed again and not stored. */
-inline float4 shrink4(const lora_lane *lane, __global const uchar *a, uint j0,
-                      __global const float *x, uint n)
-{
-    ulong row = factor_row_bytes(lane->type_a, n);
-    uint last = lane->rank - 1, type = lane->type_a;
-    __global const uchar *a0 = a + j0 * row, *a1 = a + min(j0 + 1, last) * row;
-    __global const uchar *a2 = a + min(j0 + 2, last) * row, *a3 = a + min(j0 + 3, last) * row;
-    float16 s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
-    uint k = 0;
-    for (; k + 16 <= n; k += 16) {
-        float16 v = inputs16(x, k, 16, lane->group);
-        s0 = fma(v, factor_values16(type, a0, k), s0);
-        s1 = fma(v, factor_values16(type, a1, k), s1);
-        s2 = fma(v, factor_values16(type, a2, k), s2);
-        s3 = fma(v, factor_values16(type, a3, k), s3);
-    }
-    if (k < n) {
-        float16 v = inputs16(x, k, n - k, lane->group);
-        s0 = fma(v, factor_tail16(type, a0, k, n - k), s0);
-        s1 = fma(v, factor_tail16(type, a1, k, n - k), s1);
-        s2 = fma(v, factor_tail16(type, a2, k, n - k), s2);
-        s3 = fma(v, factor_tail16(type, a3, k, n - k), s3);
-    }
-    return (float4)(sum16(s0), sum16(s1), sum16(s2), sum16(s3));
-}
-
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_shrink(SHRINK_ARGS)
-{
-    pool += pool_offset;
-    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
-    uint j0 = get_global_id(0) * RANK_TILE;
-    for (uint e = 0; e < chunk.n_entries; e++) {
-        lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
-        if (j0 >= lane.rank) continue;
-        for (uint i = 0; i < chunk.n_rows; i++) {
-            __global const float *x = X_ROW(WORK_ROW(chunk.row_first + i));
-            float sums[4];
-            vstore4(shrink4(&lane, pool + lane.a, j0, x, d_in / lane.group), 0, sums);
-            __global float *h = HIDDEN(chunk.hidden_first + i * chunk.n_entries + e);
-            for (uint j = j0; j < min(j0 + RANK_TILE, lane.rank); j++)
-                h[j] = POOL_FLOATS(lane.scale)[j] * sums[j - j0];
-        }
-    }
-}
-#else
-enum { GROUP = 64 };
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_shrink(SHRINK_ARGS)
 {

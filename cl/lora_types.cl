@@ -1,6 +1,8 @@
 /* lora_types.cl - structs shared with the host (host/adapter/pool.h, host/batch/batch.h; sizes are
  * asserted in host/op/lanes.c), element types, and how factors are read. Included by the LoRA kernels;
  * compiles alone. */
+#ifndef LORA_TYPES_CL
+#define LORA_TYPES_CL
 
 typedef struct lora_lane {
     ulong a, b, scale, core, u, beta, c, mul_u, mul_v, gate; /* byte offsets into the pool, 0 = absent */
@@ -73,7 +75,8 @@ inline float16 factor_values16(uint type, __global const uchar *row, uint i)
 inline float16 factor_tail16(uint type, __global const uchar *row, uint i, uint n)
 {
     float values[16];
-    for (uint j = 0; j < 16; j++) values[j] = j < n ? factor_value(type, row, i + j) : 0.0f;
+    _Pragma("unroll 1") for (uint j = 0; j < 16; j++) values[j] =
+        j < n ? factor_value(type, row, i + j) : 0.0f;
     return vload16(0, values);
 }
 
@@ -82,7 +85,7 @@ inline float16 floats16(__global const float *p, uint n)
 {
     if (n == 16) return vload16(0, p);
     float values[16];
-    for (uint i = 0; i < 16; i++) values[i] = i < n ? p[i] : 0.0f;
+    _Pragma("unroll 1") for (uint i = 0; i < 16; i++) values[i] = i < n ? p[i] : 0.0f;
     return vload16(0, values);
 }
 
@@ -101,3 +104,4 @@ inline void store16(__global float *p, float16 v, uint n)
 #define ROUTER_KIND(lane) ((lane).router & 255u)
 #define ROUTER_TOP_K(lane) ((lane).router >> 8 & 255u)
 #define ROUTER_EXPERTS(lane) ((lane).router >> 16)
+#endif

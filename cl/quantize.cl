@@ -22,10 +22,9 @@ void quantize_q8_0(__global uchar *block, const float *x)
 {
     float top = 0.0f;
     for (uint j = 0; j < 32; j++) top = fmax(top, fabs(x[j]));
-    float d = top / 127.0f;
-    float inverse = d != 0.0f ? 1.0f / d : 0.0f;
-    store_half(block, d);
-    for (uint j = 0; j < 32; j++) block[2 + j] = (uchar)(char)(int)round(x[j] * inverse);
+    float inverse = top != 0.0f ? 127.0f / top : 0.0f;
+    store_half(block, top / 127.0f);
+    for (uint j = 0; j < 32; j++) block[2 + j] = (uchar)(char)(int)rint(x[j] * inverse);
 }
 
 /* Symmetric: the value of largest magnitude becomes the lowest level. */

@@ -172,6 +172,21 @@ static oclora_status check_architecture(const oclora_adapter_image *image,
         model->architecture);
 }
 
+/* Names are the same everywhere; the row order of q and k is not. */
+static oclora_status check_without_model(const oclora_adapter_image *image, oclora_error *err)
+{
+    static const char *const ordered[] = {"q_proj", "k_proj", "qkv_proj"};
+    for (size_t i = 0; i < image->n_modules; i++)
+        for (size_t j = 0; j < sizeof ordered / sizeof ordered[0]; j++)
+            if (is_suffix(image->modules[i].name, ordered[j]))
+                return oclora_fail(
+                    err, OCLORA_METADATA_MISSING,
+                    "module %s: the row order of q and k depends on the model's GGUF "
+                    "metadata: give the model's path",
+                    image->modules[i].name);
+    return OCLORA_OK;
+}
+
 oclora_status oclora_adapter_to_gguf_names(oclora_adapter_image *image,
                                            const oclora_model_info *model, oclora_error *err)
 {
@@ -183,12 +198,13 @@ oclora_status oclora_adapter_to_gguf_names(oclora_adapter_image *image,
                                image->architecture, model->architecture);
         return OCLORA_OK;
     }
-    if (model == NULL)
-        return oclora_fail(err, OCLORA_METADATA_MISSING,
-                           "a PEFT adapter needs the model's GGUF metadata for its names and the "
-                           "row order of q and k: give the model's path");
+    static const oclora_model_info any = {.architecture = "unknown", .n_layer = UINT32_MAX};
     bool permuted = false;
-    OCLORA_TRY(check_architecture(image, model, &permuted, err));
+    if (model != NULL)
+        OCLORA_TRY(check_architecture(image, model, &permuted, err));
+    else
+        OCLORA_TRY(check_without_model(image, err));
+    if (model == NULL) model = &any;
     for (size_t i = 0; i < image->n_modules; i++)
         OCLORA_TRY(convert_module(image, &image->modules[i], model, permuted, err));
     image->naming = OCLORA_NAMING_GGUF;

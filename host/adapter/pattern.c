@@ -30,14 +30,15 @@ oclora_status oclora_pattern_match(const char *expression, int mode, const char 
     if (strlen(expression) > EXPRESSION_MAX)
         return oclora_fail(err, OCLORA_FILE_FORMAT, "the expression %.40s... is over %d bytes long",
                            expression, EXPRESSION_MAX);
-    snprintf(text, sizeof text, mode == OCLORA_PATTERN_KEY ? "(?:.*\\.)?(?:%s)$" : "(?:%s)\\z",
-             expression);
+    bool key = mode == OCLORA_PATTERN_KEY;
+    snprintf(text, sizeof text, key ? "(?:.*\\.)?(?:%s)$" : "%s", expression);
 
     int code_error;
     PCRE2_SIZE where;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
-                                     PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C | PCRE2_NEVER_UTF,
-                                     &code_error, &where, NULL);
+    uint32_t options = PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C | PCRE2_NEVER_UTF;
+    if (!key) options |= PCRE2_ENDANCHORED;
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, options, &code_error, &where, NULL);
     if (code == NULL)
         return oclora_fail(err, OCLORA_FILE_FORMAT, "%.100s is not a regular expression",
                            expression);

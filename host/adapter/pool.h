@@ -13,6 +13,8 @@
 
 typedef struct oclora_pool oclora_pool;
 
+enum { OCLORA_POOL_ADAPTERS_MAX = 4096 };
+
 /* Slot and a mark of the pool in the low, generation in the high 32 bits; 0 is never a valid
  * handle. */
 typedef uint64_t oclora_adapter_handle;

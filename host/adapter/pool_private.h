@@ -15,6 +15,7 @@
 
 enum { OCLORA_POOL_SLOT_BITS = 12, OCLORA_POOL_SLOTS = 1 << OCLORA_POOL_SLOT_BITS };
 enum { OCLORA_POOL_VECTORS = 7 };
+_Static_assert((int)OCLORA_POOL_SLOTS == (int)OCLORA_POOL_ADAPTERS_MAX, "slots of a pool");
 #define OCLORA_POOL_ABSENT UINT32_MAX
 
 /* One adapted module: where its pieces are, and the lane made of them once they are on the device.

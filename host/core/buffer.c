@@ -1,6 +1,45 @@
 #include "host/core/cl.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+
+/* Buffers smaller than this are not worth a look at the machine's free memory. */
+enum { LARGE_BUFFER = 64 * 1024 * 1024 };
+
+/* Memory the machine can still give without swapping; UINT64_MAX where that cannot be known. */
+static uint64_t host_memory_available(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    if (!file) return UINT64_MAX;
+    char line[128];
+    unsigned long long kib;
+    uint64_t bytes = UINT64_MAX;
+    while (bytes == UINT64_MAX && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) bytes = (uint64_t)kib * 1024;
+    fclose(file);
+    return bytes;
+}
+
+/* Drivers allocate lazily: clCreateBuffer succeeds for memory that is not there, and the first
+ * touch kills the process (CPU devices) or fails far from its cause (GPUs). So ask first. */
+static oclora_status check_room(const oclora_context *context, uint64_t bytes, oclora_error *err)
+{
+    const oclora_device *device = &context->device;
+    uint64_t used = atomic_load(&context->used_bytes);
+    if (bytes > device->global_bytes || used > device->global_bytes - bytes)
+        return oclora_fail(err, OCLORA_OUT_OF_DEVICE_MEMORY,
+                           "%" PRIu64 " bytes were asked for with %" PRIu64
+                           " in use, '%s' has %" PRIu64 "; free device memory or ask for less",
+                           bytes, used, device->name, device->global_bytes);
+    if (device->type != OCLORA_DEVICE_CPU || bytes < LARGE_BUFFER) return OCLORA_OK;
+    uint64_t available = host_memory_available();
+    if (bytes > available)
+        return oclora_fail(err, OCLORA_OUT_OF_DEVICE_MEMORY,
+                           "%" PRIu64 " bytes were asked for on '%s', which shares the machine's "
+                           "memory: %" PRIu64 " bytes are free; ask for less",
+                           bytes, device->name, available);
+    return OCLORA_OK;
+}
 
 static oclora_status buffer_new(oclora_buffer **out, oclora_context *context, oclora_error *err)
 {
@@ -23,6 +62,7 @@ oclora_status oclora_buffer_create(oclora_buffer **out, oclora_context *context,
                            "%" PRIu64 " bytes were asked for, the largest allocation of '%s' is "
                            "%" PRIu64 " bytes; split the buffer or store smaller types",
                            bytes, context->device.name, context->device.max_alloc_bytes);
+    OCLORA_TRY(check_room(context, bytes, err));
     oclora_buffer *buffer = NULL;
     OCLORA_TRY(buffer_new(&buffer, context, err));
     cl_int code = CL_SUCCESS;
@@ -35,6 +75,8 @@ oclora_status oclora_buffer_create(oclora_buffer **out, oclora_context *context,
                                       "less",
                                       bytes, context->device.name);
     }
+    buffer->counted = true;
+    atomic_fetch_add(&context->used_bytes, bytes);
     *out = buffer;
     return OCLORA_OK;
 }
@@ -73,6 +115,7 @@ void oclora_buffer_destroy(oclora_buffer *buffer)
 {
     if (!buffer) return;
     if (buffer->cl) clReleaseMemObject(buffer->cl);
+    if (buffer->counted) atomic_fetch_sub(&buffer->context->used_bytes, buffer->bytes);
     oclora_release(&buffer->context->env, buffer);
 }
 

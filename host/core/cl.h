@@ -25,6 +25,7 @@ struct oclora_context {
     cl_context cl;
     char *cache_dir; /* NULL = no disk cache */
     atomic_bool lost;
+    atomic_ullong used_bytes; /* of live buffers made here */
     atomic_uint queue_faults; /* CL_INVALID_COMMAND_QUEUE seen: once is a bug, twice a dead device */
     bool has_lock;
     pthread_mutex_t lock; /* guards the fields below */
@@ -38,6 +39,7 @@ struct oclora_buffer {
     oclora_context *context;
     cl_mem cl;
     uint64_t bytes;
+    bool counted; /* in the context's used_bytes */
 };
 
 typedef struct oclora_kernel {

@@ -1,6 +1,6 @@
 #include "host/op/delta.h"
 
-enum { RANK_TILE = 4, CPU_OUTPUTS = 64, GPU_GROUP = 64 };
+enum { RANK_TILE = 4, CPU_OUTPUTS = 256, GPU_GROUP = 64 };
 
 /* Pool, lanes and work list, as every LoRA kernel begins. @return the next free argument. */
 static oclora_arg *common_args(const oclora_linear_call *c, oclora_arg *a)

@@ -77,7 +77,8 @@ bool oclora_glu_supported(const oclora_context *context, const oclora_op_call *c
     const oclora_tensor *a = &call->src[0], *b = &call->src[1], *dst = &call->dst;
     const bool split = call->n_src > 1 && b->ne[0] != 0;
     if (call->params.variant >= OCLORA_GLU_COUNT || dst->type != a->type) return false;
-    if (!oclora_type_is_dense(dst->type) || a->ne[0] != dst->ne[0] * (split ? 1 : 2)) return false;
+    const uint64_t width = split ? a->ne[0] : a->ne[0] / 2; /* an odd last element is not read */
+    if (!oclora_type_is_dense(dst->type) || dst->ne[0] != width) return false;
     for (int i = 1; i < 4; i++)
         if (a->ne[i] != dst->ne[i]) return false;
     return !split || (b->type == a->type && oclora_tensor_same_shape(a, b));

@@ -16,7 +16,8 @@ oclora_status oclora_lane_table_create(oclora_lane_table **out, oclora_stream *s
         status =
             oclora_pool_lane(pool, handles[i % n_adapters], (uint32_t)(i / n_adapters), &lanes[i]);
     if (status != OCLORA_OK)
-        oclora_error_prefix(err, status, "a lane table of %u adapters", (unsigned)n_adapters);
+        status = oclora_fail(err, status, "a lane table needs %u adapters that are held",
+                             (unsigned)n_adapters);
     else
         status = oclora_lane_table_create_from(out, stream, oclora_pool_buffer(pool), lanes,
                                                n_weights, n_adapters, err);

@@ -20,7 +20,7 @@ bool oclora_norm_supported(const oclora_context *context, const oclora_op_call *
     if (dst->ne[0] != (sum ? 1 : src->ne[0])) return false;
     for (int i = 1; i < 4; i++)
         if (src->ne[i] != dst->ne[i]) return false;
-    return oclora_tensor_row_contiguous(src) && (sum || oclora_tensor_row_contiguous(dst));
+    return src->nb[0] % sizeof(float) == 0 && (sum || oclora_tensor_row_contiguous(dst));
 }
 
 oclora_status oclora_norm_run(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)
@@ -30,6 +30,7 @@ oclora_status oclora_norm_run(oclora_stream *stream, const oclora_op_call *call,
     oclora_args_tensor(&list, &call->dst);
     oclora_args_tensor(&list, &call->src[0]);
     oclora_args_u64(&list, call->src[0].ne[0]);
+    oclora_args_u64(&list, call->src[0].nb[0] / sizeof(float));
     oclora_args_nb123(&list, &call->dst);
     oclora_args_nb123(&list, &call->src[0]);
     oclora_args_f32(&list, call->params.f[0]);

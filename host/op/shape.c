@@ -20,7 +20,6 @@ bool oclora_concat_supported(const oclora_context *context, const oclora_op_call
     const oclora_tensor *a = &call->src[0], *b = &call->src[1], *dst = &call->dst;
     const int32_t dim = call->params.i[0];
     if (dim < 0 || dim > 3 || a->type != dst->type || b->type != dst->type) return false;
-    if (oclora_type_block(dst->type) != 1) return false;
     for (int i = 0; i < 4; i++) {
         const uint64_t sum = i == dim ? a->ne[i] + b->ne[i] : a->ne[i];
         if (dst->ne[i] != sum || (i != dim && b->ne[i] != a->ne[i])) return false;
@@ -28,23 +27,32 @@ bool oclora_concat_supported(const oclora_context *context, const oclora_op_call
     return true;
 }
 
+/* Blocks are moved whole: a tensor of elements that are blocks. */
+static oclora_tensor in_blocks(const oclora_tensor *tensor)
+{
+    oclora_tensor view = *tensor;
+    view.ne[0] /= oclora_type_block(tensor->type);
+    return view;
+}
+
 oclora_status oclora_concat_run(oclora_stream *stream, const oclora_op_call *call,
                                 oclora_error *err)
 {
     const uint32_t dim = (uint32_t)call->params.i[0];
+    const oclora_tensor first = in_blocks(&call->src[0]), dst = in_blocks(&call->dst);
     oclora_arg_list list = {.count = 0};
     oclora_args_tensor(&list, &call->dst);
     oclora_args_tensor(&list, &call->src[0]);
     oclora_args_tensor(&list, &call->src[1]);
-    oclora_args_ne(&list, &call->dst);
+    oclora_args_ne(&list, &dst);
     oclora_args_nb(&list, &call->dst);
     oclora_args_nb(&list, &call->src[0]);
     oclora_args_nb(&list, &call->src[1]);
-    oclora_args_u64(&list, call->src[0].ne[dim]);
+    oclora_args_u64(&list, first.ne[dim]);
     oclora_args_u32(&list, dim);
     oclora_args_u32(&list, oclora_type_block_bytes(call->dst.type));
     oclora_args_u32(&list, span_of(stream));
-    return launch(stream, "concat", &list, &call->dst, err);
+    return launch(stream, "concat", &list, &dst, err);
 }
 
 bool oclora_repeat_supported(const oclora_context *context, const oclora_op_call *call)

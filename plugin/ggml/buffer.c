@@ -224,6 +224,12 @@ static oclora_status create(oclora_ggml_device *device, size_t size, oclora_ggml
 {
     oclora_ggml_plugin *plugin = device->plugin;
     OCLORA_TRY(oclora_ggml_device_open(device, err));
+    /* Drivers hand out memory lazily and fail, or are killed, when it is touched. */
+    uint64_t used = atomic_load(&device->used_bytes);
+    if (used > device->info.global_bytes || size > device->info.global_bytes - used)
+        return oclora_fail(err, OCLORA_OUT_OF_DEVICE_MEMORY,
+                           "the device has %llu bytes, of which %llu are in use",
+                           (unsigned long long)device->info.global_bytes, (unsigned long long)used);
     oclora_ggml_buffer *buffer = oclora_alloc(&plugin->env, 1, sizeof *buffer);
     if (buffer == NULL) return oclora_fail_memory(err, sizeof *buffer, "a buffer");
     buffer->device = device;

@@ -1,5 +1,6 @@
 #include "plugin/ggml/plugin.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static _Thread_local struct oclora_ggml_session *bound;
@@ -172,17 +173,54 @@ oclora_status oclora_ggml_session_open(struct oclora_ggml_session *session, oclo
     return OCLORA_OK;
 }
 
+/* Number N of "blk.N.", -1 for other names. */
+static long layer_of(const char *name)
+{
+    if (strncmp(name, "blk.", 4) != 0 || name[4] < '0' || name[4] > '9') return -1;
+    return strtol(name + 4, NULL, 10);
+}
+
+static bool has_layer(oclora_base *base, long layer)
+{
+    uint32_t limit = oclora_base_id_limit(base);
+    for (uint32_t id = 0; id < limit; id++) {
+        const oclora_weight *weight = oclora_base_find_id(base, id);
+        if (weight != NULL && layer_of(weight->name) == layer) return true;
+    }
+    return false;
+}
+
+/* Layers that the host computes elsewhere would silently miss their adapter. */
+static oclora_status check_layers(const struct oclora_ggml_session *session,
+                                  const oclora_adapter_image *image, oclora_error *err)
+{
+    if (!session->has_model) return OCLORA_OK;
+    oclora_base *base = oclora_pool_base(session->pool);
+    long known = -1;
+    for (size_t i = 0; i < image->n_modules; i++) {
+        long layer = layer_of(image->modules[i].name);
+        if (layer < 0 || layer == known || layer >= (long)session->model.n_layer) continue;
+        if (!has_layer(base, layer))
+            return oclora_fail(err, OCLORA_WEIGHT_NOT_ON_DEVICE,
+                               "it adapts %s, and layer %ld is not on the device; put all layers "
+                               "there (-ngl 99)",
+                               image->modules[i].name, layer);
+        known = layer;
+    }
+    return OCLORA_OK;
+}
+
 static oclora_status add_image(struct oclora_ggml_session *session, const char *name,
                                oclora_adapter_image *image, oclora_error *err)
 {
-    const oclora_model_info *model = session->has_model ? &session->model : NULL;
-    if (model != NULL && image->architecture[0] != '\0' &&
-        strcmp(image->architecture, model->architecture) != 0)
-        return oclora_fail(err, OCLORA_MODULE_MISMATCH,
-                           "the adapter is for architecture %s, the model is %s",
-                           image->architecture, model->architecture);
-    OCLORA_TRY(oclora_adapter_to_gguf_names(image, model, err));
     oclora_adapter_handle handle;
+    if (oclora_pool_find(session->pool, name, &handle, NULL) == OCLORA_OK)
+        return oclora_fail(err, OCLORA_ALREADY_EXISTS, "an adapter of this name is loaded");
+    OCLORA_TRY(
+        oclora_adapter_to_gguf_names(image, session->has_model ? &session->model : NULL, err));
+    if (session->store != OCLORA_STORE_AUTO)
+        OCLORA_TRY(oclora_adapter_narrow(image, session->store, err));
+    OCLORA_TRY(check_layers(session, image, err));
     return oclora_pool_add(session->pool, name, image, &handle, err);
 }
 
@@ -193,7 +231,8 @@ oclora_status oclora_ggml_session_load(struct oclora_ggml_session *session, cons
     if (name[0] == '\0')
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "an adapter needs a name");
     OCLORA_TRY(oclora_ggml_session_open(session, err));
-    OCLORA_TRY(oclora_adapter_load(&image, &session->plugin->env, path, session->store, err));
+    /* Narrowed after renaming: rounded blocks cannot follow the row order of q and k. */
+    OCLORA_TRY(oclora_adapter_load(&image, &session->plugin->env, path, OCLORA_STORE_AUTO, err));
     oclora_status status = add_image(session, name, image, err);
     if (status == OCLORA_OK) return OCLORA_OK;
     oclora_adapter_image_destroy(image);

@@ -199,6 +199,29 @@ static void test_out_of_memory(void)
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, out_of_memory);
 }
 
+/* Memory that the device says it has not got is refused before the driver promises it lazily. */
+static void memory_used_up(const oclora_test_device *test)
+{
+    oclora_error err = {0};
+    oclora_buffer *a = NULL, *b = NULL;
+    CHECK_OK(oclora_buffer_create(&a, test->context, 4096, &err), &err);
+    uint64_t global = test->context->device.global_bytes;
+    test->context->device.global_bytes = 6144;
+    CHECK_STATUS(oclora_buffer_create(&b, test->context, 4096, &err), OCLORA_OUT_OF_DEVICE_MEMORY,
+                 &err);
+    CHECK_CONTAINS(err.text, "4096 in use");
+    CHECK(b == NULL);
+    oclora_buffer_destroy(a);
+    CHECK_OK(oclora_buffer_create(&b, test->context, 4096, &err), &err);
+    oclora_buffer_destroy(b);
+    test->context->device.global_bytes = global;
+}
+
+static void test_memory_used_up(void)
+{
+    oclora_test_each_device(OCLORA_TEST_OWN_CLASS, memory_used_up);
+}
+
 int main(void)
 {
     const oclora_test tests[] = {
@@ -206,6 +229,7 @@ int main(void)
         {"a host's context of another device is refused", test_foreign_device},
         {"a lost device", test_lost},
         {"each allocation may fail", test_out_of_memory},
+        {"device memory used up", test_memory_used_up},
     };
     return oclora_test_main("context", tests, sizeof tests / sizeof tests[0]);
 }

@@ -2,8 +2,7 @@
 import filecmp
 import os
 
-import golden
-from support import NAMES, start
+from support import NAMES, golden, start
 
 COMPANY = [
     ("in one batch", []),

@@ -5,8 +5,7 @@ import os
 import shutil
 import struct
 
-import golden
-from support import start
+from support import golden, start
 
 GOOD = ["base", "brief"]
 
@@ -128,7 +127,7 @@ def broken_adapters(host):
         "notjson": (m.config("notjson", lambda text: text[:40]), ["FILE_FORMAT"], ["adapter_config.json"]),
         "unknown": (m.config("unknown", lambda text: text.replace(kind, '"peft_type": "NOVELTY"')),
                     ["UNKNOWN_KIND"], ["NOVELTY"]),
-        "truncated": (m.truncated(), ["FILE_TRUNCATED"], ["adapter_model.safetensors"]),
+        "truncated": (m.truncated(), ["FILE_TRUNCATED"], ["lora_B"]),
         "ranks": (m.tensors("ranks", rank_mismatch), ["RANK_MISMATCH"], ["q_proj"]),
         "shapes": (m.tensors("shapes", wrong_shape), ["SHAPE_MISMATCH"], ["attn_q"]),
         "nothing": (m.tensors("nothing", rename("layers.", "blocks.", 1 << 20)), ["MODULE_MISMATCH"],
@@ -203,7 +202,8 @@ def main():
     bad_requests(host, checks, program)
     one_case(host, checks, program, "pool too small", ["POOL_FULL"], ["--pool", "64K"])
     one_case(host, checks, program, "unified cache", ["SINGLE_STREAM"], ["--kv-unified"])
-    one_case(host, checks, program, "layers on the CPU", ["WEIGHT_NOT_ON_DEVICE"], ["-g", 15])
+    one_case(host, checks, program, "layers on the CPU",
+             ["WEIGHT_NOT_ON_DEVICE", "no base weight on this device"], ["-g", 15])
     one_case(host, checks, program, "cache on the CPU", ["WEIGHT_NOT_ON_DEVICE"], ["--no-kv-offload"])
     one_case(host, checks, program, "no OpenCL device", ["NO_DEVICE"], [],
              env={"OCL_ICD_VENDORS": "/nonexistent"}, exit_status=3)

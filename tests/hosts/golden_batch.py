@@ -1,6 +1,5 @@
 """Every adapter's greedy answers in one batch equal golden.json, however the batch is laid out."""
-import golden
-from support import NAMES, start
+from support import NAMES, golden, start
 
 LAYOUTS = [
     ("all questions, one batch", range(12), []),

@@ -36,11 +36,17 @@ static void expect_true(test *t, const char *what, bool ok)
     t->failed += !ok;
 }
 
-static oclora_status load(test *t, oclora_ggml_session *session, const char *name)
+static oclora_status load_as(test *t, oclora_ggml_session *session, const char *name,
+                             const char *folder)
 {
     char path[2048];
-    snprintf(path, sizeof path, "%s/adapters/%s", OCLORA_TEST_DATA, name);
+    snprintf(path, sizeof path, "%s/adapters/%s", OCLORA_TEST_DATA, folder);
     return t->api->adapter_load(session, name, strlen(name), path, strlen(path), &t->message);
+}
+
+static oclora_status load(test *t, oclora_ggml_session *session, const char *name)
+{
+    return load_as(t, session, name, name);
 }
 
 static oclora_status map(test *t, oclora_ggml_session *session, uint32_t seq, const char *name)
@@ -97,9 +103,13 @@ static void case_no_metadata(test *t)
         t->failed++;
         return;
     }
-    expect(t, "adapter on q and k without the model's metadata", load(t, NULL, "pirate"),
+    expect(t, "PEFT adapter on q and k without the model's metadata", load(t, NULL, "pirate"),
            OCLORA_METADATA_MISSING);
-    expect(t, "adapter on down alone needs none", load(t, NULL, "brief"), OCLORA_OK);
+    const char *file = getenv("OCLORA_TEST_GGUF"); /* its rows are in llama.cpp's order already */
+    if (file) {
+        expect(t, "GGUF LoRA needs none",
+               t->api->adapter_load(NULL, "file", 4, file, strlen(file), &t->message), OCLORA_OK);
+    }
 }
 
 static void case_no_model(test *t)
@@ -112,7 +122,9 @@ static void case_no_model(test *t)
 static void case_names(test *t)
 {
     if (!open_all(t, 2)) return;
-    expect(t, "a name twice", load(t, NULL, "pirate"), OCLORA_ALREADY_EXISTS);
+    expect(t, "the same adapter again", load(t, NULL, "pirate"), OCLORA_OK);
+    expect(t, "another one of that name", load_as(t, NULL, "pirate", "brief"),
+           OCLORA_ALREADY_EXISTS);
     expect(t, "map to an unknown adapter", map(t, NULL, 0, "nobody"), OCLORA_ADAPTER_NOT_LOADED);
     expect(t, "unload an unknown adapter", t->api->adapter_unload(NULL, "nobody", 6, &t->message),
            OCLORA_ADAPTER_NOT_LOADED);
@@ -186,7 +198,8 @@ static void case_partial_layers(test *t)
     expect_true(t, "the model loads",
                 configure(t) == OCLORA_OK && oclora_runtime_load_model(&t->runtime));
     expect(t, "adapter on layers that are on the CPU", load(t, NULL, "brief"),
-           OCLORA_WEIGHT_NOT_ON_DEVICE);
+           OCLORA_MODULE_MISMATCH);
+    expect_true(t, "the text says why", strstr(t->message.text, "no base weight on this device"));
 }
 
 static void case_cache_on_cpu(test *t)

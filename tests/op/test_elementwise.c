@@ -181,7 +181,7 @@ static double glu_reference(const void *user, uint64_t i0, uint64_t i1, uint64_t
 static void check_glu(const oclora_test_device *device, uint32_t variant, bool split, bool swapped,
                       uint64_t n)
 {
-    op_tensor a = op_make(device, OCLORA_TYPE_F32, split ? n : 2 * n, 7, 2, 1, op_padded);
+    op_tensor a = op_make(device, OCLORA_TYPE_F32, split ? n : 2 * n + n % 2, 7, 2, 1, op_padded);
     op_tensor b = op_make(device, OCLORA_TYPE_F32, n, 7, 2, 1, op_plain);
     op_tensor dst = op_make(device, OCLORA_TYPE_F32, n, 7, 2, 1, op_plain);
     op_fill(device, &a);

@@ -43,6 +43,7 @@ static void norms_on(const oclora_test_device *device)
         check_norm(device, ops[i], 576, op_plain);
         check_norm(device, ops[i], 33, op_swapped);
         check_norm(device, ops[i], 1, op_padded);
+        check_norm(device, ops[i], 35, op_transposed);
         check_norm(device, ops[i], 147, op_padded);
     }
 }

@@ -11,9 +11,9 @@ static void block_q8_0(uint8_t *block, const float *x)
 {
     float top = 0.0f;
     for (int j = 0; j < 32; j++) top = fmaxf(top, fabsf(x[j]));
-    const float d = top / 127.0f, inverse = d != 0.0f ? 1.0f / d : 0.0f;
-    put_half(block, d);
-    for (int j = 0; j < 32; j++) block[2 + j] = (uint8_t)(int8_t)roundf(x[j] * inverse);
+    const float inverse = top != 0.0f ? 127.0f / top : 0.0f;
+    put_half(block, top / 127.0f);
+    for (int j = 0; j < 32; j++) block[2 + j] = (uint8_t)(int8_t)rintf(x[j] * inverse);
 }
 
 static void levels_of(uint8_t *block, const float *x, oclora_type type, int *q)

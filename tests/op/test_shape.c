@@ -24,10 +24,11 @@ static double repeat_reference(const void *user, uint64_t i0, uint64_t i1, uint6
 
 static void check_concat(const oclora_test_device *device, oclora_type type, uint32_t dim)
 {
-    uint64_t e[4] = {7, 5, 2, 3};
+    const bool blocks = oclora_type_block(type) > 1;
+    uint64_t e[4] = {blocks ? 64 : 7, 5, 2, 3};
     op_tensor a = op_make(device, type, e[0], e[1], e[2], e[3], op_swapped);
-    e[dim] += 4;
-    op_tensor b = op_make(device, type, e[0], e[1], e[2], e[3], op_transposed);
+    e[dim] += blocks ? 32 : 4;
+    op_tensor b = op_make(device, type, e[0], e[1], e[2], e[3], blocks ? op_padded : op_transposed);
     e[dim] += a.view.ne[dim];
     op_tensor dst = op_make(device, type, e[0], e[1], e[2], e[3], op_padded);
     op_fill(device, &a);
@@ -61,6 +62,8 @@ static void moves_on(const oclora_test_device *device)
     for (uint32_t dim = 0; dim < 4; dim++) check_concat(device, OCLORA_TYPE_F32, dim);
     check_concat(device, OCLORA_TYPE_F16, 1);
     check_concat(device, OCLORA_TYPE_I64, 0);
+    check_concat(device, OCLORA_TYPE_Q5_0, 0);
+    check_concat(device, OCLORA_TYPE_Q8_0, 2);
     check_repeat(device, OCLORA_TYPE_F32);
     check_repeat(device, OCLORA_TYPE_F16);
 }

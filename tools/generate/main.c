@@ -63,7 +63,7 @@ static void check_adapters(const program *p, oclora_request *r)
         oclora_status status = i < o->n_adapters ? p->loaded[i].status : OCLORA_ADAPTER_NOT_LOADED;
         if (status == OCLORA_OK) continue;
         oclora_request_fail(
-            r, "%s: adapter \"%s\" %s", p->runtime.api->status_name(status), r->mix[k].name,
+            r, "%s: adapter \"%s\": %s", p->runtime.api->status_name(status), r->mix[k].name,
             i < o->n_adapters ? p->loaded[i].message.text : "was not given with -a");
     }
 }

@@ -6,26 +6,29 @@
 #include <string.h>
 #include <unistd.h>
 
-/* llama.cpp's log callback has no owner, so its last complaint lives here. */
+/* llama.cpp's log callback has no owner, so its latest complaints live here. */
 static struct {
     bool verbose;
-    bool keep; /* the line goes on */
-    char last[512];
+    bool keep; /* what continues the line belongs to it */
+    char last[768];
 } log_state;
+
+static void keep_log(const char *text, bool goes_on)
+{
+    size_t used = strlen(log_state.last);
+    snprintf(log_state.last + used, sizeof log_state.last - used, "%s%s",
+             used && !goes_on ? "; " : "", text);
+    size_t end = strlen(log_state.last);
+    while (end > 0 && log_state.last[end - 1] == '\n') log_state.last[--end] = '\0';
+}
 
 static void on_log(enum ggml_log_level level, const char *text, void *user)
 {
     (void)user;
     if (log_state.verbose) fputs(text, stderr);
-    if (level == GGML_LOG_LEVEL_CONT ? !log_state.keep : level < GGML_LOG_LEVEL_WARN) {
-        log_state.keep = false;
-        return;
-    }
-    size_t used = level == GGML_LOG_LEVEL_CONT ? strlen(log_state.last) : 0;
-    snprintf(log_state.last + used, sizeof log_state.last - used, "%s", text);
-    size_t end = strlen(log_state.last);
-    while (end > 0 && log_state.last[end - 1] == '\n') log_state.last[--end] = '\0';
-    log_state.keep = true;
+    bool goes_on = level == GGML_LOG_LEVEL_CONT;
+    if (!goes_on) log_state.keep = level >= GGML_LOG_LEVEL_WARN;
+    if (log_state.keep) keep_log(text, goes_on);
 }
 
 const char *oclora_runtime_last_log(void)
@@ -87,7 +90,8 @@ static bool pick_device(oclora_runtime *r)
             r->devices[0] = device;
         }
     }
-    return r->devices[0] || say(r, "NO_DEVICE: the plugin offers no usable OpenCL device", wanted);
+    return r->devices[0] ||
+           say(r, "OCLORA_NO_DEVICE: the plugin offers no usable OpenCL device", wanted);
 }
 
 static bool load_plugin(oclora_runtime *r)
@@ -101,13 +105,13 @@ static bool load_plugin(oclora_runtime *r)
     if (r->options->device && setenv("OCLORA_DEVICES", r->options->device, 1) != 0) {
         return say(r, "the environment could not be set", NULL);
     }
-    if (access(path, R_OK) != 0) return say(r, "FILE_NOT_FOUND: no plugin (--plugin)", path);
+    if (access(path, R_OK) != 0) return say(r, "OCLORA_FILE_NOT_FOUND: no plugin (--plugin)", path);
     r->reg = find_loaded_plugin();
     if (!r->reg) r->reg = ggml_backend_load(path);
     if (!r->reg) return say(r, "the plugin could not be loaded", path);
     if (!pick_device(r)) return false;
     r->api = api_of(r->reg);
-    return r->api || say(r, "ABI_MISMATCH: the plugin has another control interface", path);
+    return r->api || say(r, "OCLORA_ABI_MISMATCH: the plugin has another control interface", path);
 }
 
 bool oclora_runtime_open(oclora_runtime *out, const oclora_options *options)
@@ -132,7 +136,7 @@ bool oclora_runtime_load_model(oclora_runtime *r)
     struct llama_model_params params = llama_model_default_params();
     params.devices = r->devices; /* stock: an empty list, the CPU alone */
     params.n_gpu_layers = o->stock ? 0 : o->gpu_layers;
-    if (access(o->model, R_OK) != 0) return say(r, "FILE_NOT_FOUND: no model", o->model);
+    if (access(o->model, R_OK) != 0) return say(r, "OCLORA_FILE_NOT_FOUND: no model", o->model);
     oclora_runtime_forget_log();
     r->model = llama_model_load_from_file(o->model, params);
     if (!r->model) return say(r, "the model could not be loaded", o->model);

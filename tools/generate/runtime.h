@@ -31,8 +31,7 @@ void oclora_runtime_close(oclora_runtime *runtime);
 /* "name: description" of the device that computes. */
 void oclora_runtime_describe(const oclora_runtime *runtime, char *out, size_t size);
 
-/* The last warning or error that llama.cpp or a backend logged, "" if none; forgotten by
- * oclora_runtime_forget_log. */
+/* The warnings and errors that llama.cpp or a backend logged since oclora_runtime_forget_log. */
 const char *oclora_runtime_last_log(void);
 void oclora_runtime_forget_log(void);
 

@@ -74,7 +74,8 @@ static void take(const wave *w, oclora_request *r, const float *logits)
     const oclora_runtime *rt = w->runtime;
     int32_t id = logits ? best(logits, rt->n_vocab) : -1;
     if (id < 0) {
-        oclora_request_fail(r, "NOT_FINITE: the logits of token %d are not finite", (int)r->n_ids);
+        oclora_request_fail(r, "OCLORA_NOT_FINITE: the logits of token %d are not finite",
+                            (int)r->n_ids);
         r->done = true;
         return;
     }

@@ -1,0 +1,17 @@
+# A host program as others write it: the public header and the library, nothing of the engine.
+if(TARGET oclora)
+    add_executable(client_v1 "${CMAKE_CURRENT_SOURCE_DIR}/plugin/client_v1.c")
+    set_target_properties(client_v1 PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    target_include_directories(client_v1 PRIVATE "${PROJECT_SOURCE_DIR}/abi")
+    target_link_libraries(client_v1 PRIVATE oclora)
+    add_test(NAME plugin_client_v1
+        COMMAND client_v1 "${CMAKE_CURRENT_SOURCE_DIR}/data/golden/lora")
+    set_tests_properties(plugin_client_v1 PROPERTIES LABELS "device;abi" TIMEOUT 120
+        PASS_REGULAR_EXPRESSION "^base -?[0-9.]+, adapted ")
+    foreach(name IN ITEMS layout load calls golden)
+        if(TARGET test_plugin_${name})
+            add_dependencies(test_plugin_${name} oclora)
+            set_tests_properties(plugin_${name} PROPERTIES LABELS "device;abi")
+        endif()
+    endforeach()
+endif()
