@@ -51,6 +51,7 @@ oclora_status oclora_engine_create(oclora_engine **out, const oclora_env *env,
     oclora_engine *engine = oclora_alloc(env, 1, sizeof *engine);
     if (engine == NULL) return oclora_fail_memory(err, sizeof *engine, "an engine");
     engine->env = *env;
+    engine->host_context = options->context.cl_context != NULL;
     oclora_status status = make_locks(engine, err);
     if (status == OCLORA_OK)
         status = oclora_context_create(&engine->context, env, &device, &options->context, err);

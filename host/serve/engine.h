@@ -16,6 +16,7 @@ struct oclora_engine {
     pthread_mutex_t lock;
     pthread_mutex_t read_lock;
     uint32_t n_locks;
+    bool host_context; /* over the host's cl_context: only then can its cl_mem be ours too */
 };
 
 struct oclora_layer {

@@ -30,6 +30,10 @@ static oclora_status check_spec(const oclora_engine *engine, const oclora_job_sp
     if (spec->flags & ~(uint32_t)OCLORA_LINEAR_DELTA_ONLY)
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "layer '%s': flags %#x are not known",
                            name, spec->flags);
+    if (!engine->host_context && (spec->x_mem != NULL || spec->y_mem != NULL))
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                           "layer '%s': a cl_mem needs a context made over the host's cl_context",
+                           name);
     if (spec->n_rows > 0 &&
         ((spec->x == NULL) == (spec->x_mem == NULL) || (spec->y == NULL) == (spec->y_mem == NULL)))
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT,

@@ -8,7 +8,7 @@ if(TARGET oclora)
         COMMAND client_v1 "${CMAKE_CURRENT_SOURCE_DIR}/data/golden/lora")
     set_tests_properties(plugin_client_v1 PROPERTIES LABELS "device;abi" TIMEOUT 120
         PASS_REGULAR_EXPRESSION "^base -?[0-9.]+, adapted ")
-    foreach(name IN ITEMS layout load calls golden)
+    foreach(name IN ITEMS layout load calls sizes linear golden)
         if(TARGET test_plugin_${name})
             add_dependencies(test_plugin_${name} oclora)
             set_tests_properties(plugin_${name} PROPERTIES LABELS "device;abi")
