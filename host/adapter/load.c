@@ -1,6 +1,7 @@
 /* Files to images: which kind, which tensors belong to which module, then the kind's loader. */
 #include "host/adapter/load.h"
 #include "host/adapter/loader.h"
+#include "host/file/hash.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,19 +170,20 @@ static oclora_status load_tensors(oclora_load *load, const oclora_map *tensors, 
     return status;
 }
 
-/* The content identity: both files and the task. */
-static oclora_status hash_image(oclora_adapter_image *image, const void *config,
-                                uint64_t config_size, const void *tensors, uint64_t tensors_size,
-                                oclora_error *err)
+/* The content identity: both files and the task. Ends the job whatever `status` is. */
+static oclora_status hash_image(oclora_adapter_image *image, const oclora_map *config,
+                                oclora_hash_job *tensors, oclora_status status, oclora_error *err)
 {
     struct {
         uint8_t config[32], tensors[32];
         uint32_t task, zero;
     } parts;
+    bool hashed = oclora_hash_finish(tensors);
+    if (status != OCLORA_OK) return status;
     memset(&parts, 0, sizeof parts);
     parts.task = image->task;
-    if (!oclora_sha256(config, config_size, parts.config) ||
-        !oclora_sha256(tensors, tensors_size, parts.tensors) ||
+    memcpy(parts.tensors, tensors->digest, sizeof parts.tensors);
+    if (!hashed || !oclora_sha256(config->data, config->size, parts.config) ||
         !oclora_sha256(&parts, sizeof parts, image->hash))
         return oclora_fail_memory(err, 0, "adapter hash");
     return OCLORA_OK;
@@ -203,12 +205,13 @@ static oclora_status load_pair(oclora_adapter_image **out, const oclora_env *env
     load.loader = oclora_kind_loader_find(config.peft_type);
     oclora_status status = load.loader != NULL ? OCLORA_OK : fail_kind(err, config.peft_type);
     if (status == OCLORA_OK) status = oclora_image_create(&load.image, env, err);
+    oclora_hash_job job;
+    oclora_hash_start(&job, tensors->data, tensors->size);
     if (status == OCLORA_OK) status = load_tensors(&load, tensors, err);
     if (status == OCLORA_OK && task != NULL && load.image->n_tasks == 1)
         status = oclora_fail(err, OCLORA_INVALID_ARGUMENT,
                              "#task=%.32s given, but the adapter holds one task only", task);
-    if (status == OCLORA_OK)
-        status = hash_image(load.image, text->data, text->size, tensors->data, tensors->size, err);
+    status = hash_image(load.image, text, &job, status, err);
     oclora_config_free(&load.config);
     if (status != OCLORA_OK) {
         oclora_adapter_image_destroy(load.image);
@@ -306,9 +309,12 @@ static oclora_status load_file(oclora_adapter_image **out, const oclora_env *env
     oclora_map map = {0};
     oclora_adapter_image *image = NULL;
     OCLORA_TRY(oclora_map_open(&map, path, err));
+    oclora_hash_job job;
+    oclora_map no_config = {0};
+    oclora_hash_start(&job, map.data, map.size);
     oclora_status status = oclora_image_create(&image, env, err);
     if (status == OCLORA_OK) status = oclora_load_gguf(image, &map, store, err);
-    if (status == OCLORA_OK) status = hash_image(image, NULL, 0, map.data, map.size, err);
+    status = hash_image(image, &no_config, &job, status, err);
     oclora_map_close(&map);
     if (status != OCLORA_OK) {
         oclora_adapter_image_destroy(image);

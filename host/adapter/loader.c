@@ -125,3 +125,18 @@ oclora_status oclora_module_pair(oclora_load *load, const oclora_group *group,
     OCLORA_TRY(oclora_image_factor_of(load->image, &module->a, view_a, false, load->store, err));
     return oclora_image_factor_of(load->image, &module->b, view_b, true, load->store, err);
 }
+
+oclora_status oclora_fail_shape(oclora_error *err, const oclora_file_tensor *tensor,
+                                const char *wanted)
+{
+    return oclora_fail(err, OCLORA_SHAPE_MISMATCH, "tensor %s should have the shape %s",
+                       tensor->name, wanted);
+}
+
+void oclora_load_softmax(double *w, size_t count, double temperature)
+{
+    double largest = w[0], sum = 0.0;
+    for (size_t i = 1; i < count; i++) largest = fmax(largest, w[i]);
+    for (size_t i = 0; i < count; i++) sum += w[i] = exp((w[i] - largest) / temperature);
+    for (size_t i = 0; i < count; i++) w[i] /= sum;
+}

@@ -89,6 +89,12 @@ oclora_status oclora_module_pair(oclora_load *load, const oclora_group *group,
 oclora_status oclora_module_scale(oclora_load *load, oclora_module *module, uint32_t rank,
                                   double scale, oclora_error *err);
 
+oclora_status oclora_fail_shape(oclora_error *err, const oclora_file_tensor *tensor,
+                                const char *wanted);
+
+/* softmax of w / temperature, in place. */
+void oclora_load_softmax(double *w, size_t count, double temperature);
+
 /* The table's loaders, one file per family. */
 oclora_status oclora_lora_prepare(oclora_load *load, oclora_error *err);
 oclora_status oclora_lora_module(oclora_load *load, const oclora_group *group,

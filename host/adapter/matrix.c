@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { BLOCK = 64 };
+enum { BLOCK = 64, ROWS_AT_ONCE = 16 };
 
 uint64_t oclora_tensor_elements(const oclora_file_tensor *tensor)
 {
@@ -85,21 +85,36 @@ static void merge_source(oclora_matrix *matrix, oclora_type type)
     matrix->source = first || matrix->source == type ? type : OCLORA_TYPE_F32;
 }
 
+/* Places `count` widened rows, the first being row `at` of the view. */
+static void place_rows(oclora_matrix *matrix, const float *rows, uint32_t at, uint32_t count,
+                       uint32_t cols, float *target, bool transpose)
+{
+    size_t stride = matrix->cols;
+    if (!transpose) {
+        for (uint32_t i = 0; i < count; i++)
+            memcpy(target + (at + i) * stride, rows + (size_t)i * cols, cols * sizeof *rows);
+        return;
+    }
+    for (uint32_t j = 0; j < cols; j++)
+        for (uint32_t i = 0; i < count; i++)
+            target[j * stride + at + i] = rows[(size_t)i * cols + j];
+}
+
 oclora_status oclora_matrix_put(oclora_matrix *matrix, const oclora_env *env, oclora_view view,
                                 uint32_t row, uint32_t col, bool transpose, oclora_error *err)
 {
     OCLORA_TRY(check_type(view.tensor, err));
     merge_source(matrix, view.tensor->type);
-    float *rows = oclora_alloc(env, (size_t)view.cols, sizeof *rows);
-    if (rows == NULL) return oclora_fail_memory(err, view.cols * sizeof *rows, "a row of values");
+    uint32_t step = view.rows < ROWS_AT_ONCE ? view.rows : ROWS_AT_ONCE;
+    float *rows = oclora_alloc(env, (size_t)view.cols * step, sizeof *rows);
+    if (rows == NULL)
+        return oclora_fail_memory(err, (size_t)view.cols * step * 4, "rows of values");
+    float *target = matrix->values + (size_t)row * matrix->cols + col;
     oclora_status status = OCLORA_OK;
-    for (uint32_t i = 0; i < view.rows && status == OCLORA_OK; i++) {
-        status = read_rows(view, i, 1, rows, err);
-        float *target = matrix->values + (size_t)row * matrix->cols + col;
-        if (transpose)
-            for (uint32_t j = 0; j < view.cols; j++) target[(size_t)j * matrix->cols + i] = rows[j];
-        else
-            memcpy(target + (size_t)i * matrix->cols, rows, view.cols * sizeof *rows);
+    for (uint32_t i = 0; i < view.rows && status == OCLORA_OK; i += step) {
+        uint32_t count = view.rows - i < step ? view.rows - i : step;
+        status = read_rows(view, i, count, rows, err);
+        if (status == OCLORA_OK) place_rows(matrix, rows, i, count, view.cols, target, transpose);
     }
     oclora_release(env, rows);
     return status;
@@ -175,42 +190,44 @@ static size_t find_bad_16(const uint16_t *values, size_t count, uint16_t mask)
     return i;
 }
 
-/* Square tiles keep both sides of the transpose in cache. */
+/* Square tiles keep both sides of the transpose in cache; writes run along the inner loop, since
+ * with a power of two for `rows` strided writes would all fall into the same cache sets. */
 static void transpose_16(const uint16_t *in, uint32_t rows, uint32_t cols, uint16_t *out)
 {
     for (uint32_t r0 = 0; r0 < rows; r0 += BLOCK)
         for (uint32_t c0 = 0; c0 < cols; c0 += BLOCK)
-            for (uint32_t r = r0; r < rows && r < r0 + BLOCK; r++)
-                for (uint32_t c = c0; c < cols && c < c0 + BLOCK; c++)
+            for (uint32_t c = c0; c < cols && c < c0 + BLOCK; c++)
+                for (uint32_t r = r0; r < rows && r < r0 + BLOCK; r++)
                     out[(size_t)c * rows + r] = in[(size_t)r * cols + c];
 }
 
+/* 16-bit values that keep their type go from the file to the factor in one pass. */
 static oclora_status move_16(oclora_adapter_image *image, oclora_factor *factor, oclora_view view,
                              bool transpose, oclora_error *err)
 {
     size_t total = (size_t)view.rows * view.cols;
+    const uint8_t *raw = element_at(view.tensor, view.first);
+    bool aligned = (uintptr_t)raw % sizeof(uint16_t) == 0;
     uint16_t *data = oclora_alloc(&image->env, total, sizeof *data);
-    uint16_t *moved = transpose ? oclora_alloc(&image->env, total, sizeof *data) : NULL;
+    uint16_t *copy = aligned ? NULL : oclora_alloc(&image->env, total, sizeof *copy);
     oclora_status status = OCLORA_OK;
-    if (data == NULL || (transpose && moved == NULL))
+    if (data == NULL || (!aligned && copy == NULL))
         status = oclora_fail_memory(err, total * sizeof *data, "factor");
+    if (status == OCLORA_OK && !aligned) memcpy(copy, raw, total * sizeof *copy);
+    const uint16_t *in = aligned ? (const uint16_t *)(const void *)raw : copy;
     if (status == OCLORA_OK) {
-        memcpy(data, element_at(view.tensor, view.first), total * sizeof *data);
-        size_t bad =
-            find_bad_16(data, total, view.tensor->type == OCLORA_TYPE_F16 ? 0x7c00 : 0x7f80);
+        uint16_t mask = view.tensor->type == OCLORA_TYPE_F16 ? 0x7c00 : 0x7f80;
+        size_t bad = find_bad_16(in, total, mask);
         if (bad != total) status = fail_not_finite(err, view.tensor, view.first + bad);
     }
-    if (status != OCLORA_OK) {
-        oclora_release(&image->env, data);
-        oclora_release(&image->env, moved);
-        return status;
-    }
-    if (transpose) {
-        transpose_16(data, view.rows, view.cols, moved);
-        oclora_release(&image->env, data);
-        data = moved;
-    }
-    return oclora_image_adopt(image, factor, data, err);
+    if (status == OCLORA_OK && transpose)
+        transpose_16(in, view.rows, view.cols, data);
+    else if (status == OCLORA_OK)
+        memcpy(data, in, total * sizeof *data);
+    oclora_release(&image->env, copy);
+    if (status == OCLORA_OK) return oclora_image_adopt(image, factor, data, err);
+    oclora_release(&image->env, data);
+    return status;
 }
 
 oclora_status oclora_image_factor_of(oclora_adapter_image *image, oclora_factor *out,
