@@ -8,6 +8,9 @@ if(TARGET oclora)
         COMMAND client_v1 "${CMAKE_CURRENT_SOURCE_DIR}/data/golden/lora")
     set_tests_properties(plugin_client_v1 PROPERTIES LABELS "device;abi" TIMEOUT 120
         PASS_REGULAR_EXPRESSION "^base -?[0-9.]+, adapted ")
+    add_test(NAME plugin_install COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/plugin/test_install.sh"
+        "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")
+    set_tests_properties(plugin_install PROPERTIES LABELS "device;abi" TIMEOUT 120)
     foreach(name IN ITEMS layout load calls sizes linear golden)
         if(TARGET test_plugin_${name})
             add_dependencies(test_plugin_${name} oclora)
@@ -15,3 +18,6 @@ if(TARGET oclora)
         endif()
     endforeach()
 endif()
+add_test(NAME plugin_layers COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/plugin/test_layers.sh"
+    "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")
+set_tests_properties(plugin_layers PROPERTIES LABELS "unit;abi")
