@@ -115,3 +115,67 @@ norm_gpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong
         for (ulong i = lane; i < n; i += 128) y[i] = (x[i * step] - mean) * scale;
     }
 }
+
+/* add_norm: sum = a + b (has_sum), scaled = RMS norm of sum (of a without has_sum), y = scaled * w.
+ * Rows at one stride each, w [n]. Every element of the results is written by the work-item that read
+ * its place, so results may take the place of a or b, and of each other in the order given. Same order
+ * of summation as the kernels above; global = rows items (cpu) or groups of 128 (gpu). */
+#define ADD_NORM_ARGS                                                                              \
+    __global uchar *y_base, ulong y_offset, ulong y_stride, __global uchar *scaled_base,           \
+        ulong scaled_offset, ulong scaled_stride, __global uchar *sum_base, ulong sum_offset,      \
+        ulong sum_stride, __global const uchar *a_base, ulong a_offset, ulong a_stride,            \
+        __global const uchar *b_base, ulong b_offset, ulong b_stride,                              \
+        __global const uchar *w_base, ulong w_offset, ulong n, float eps, uint has_sum
+
+#define ADD_NORM_ROWS(row)                                                                         \
+    __global float *y = (__global float *)(y_base + y_offset + (row)*y_stride);                    \
+    __global float *scaled = (__global float *)(scaled_base + scaled_offset + (row)*scaled_stride); \
+    __global float *sum = (__global float *)(sum_base + sum_offset + (row)*sum_stride);            \
+    __global const float *a = (__global const float *)(a_base + a_offset + (row)*a_stride);        \
+    __global const float *b = (__global const float *)(b_base + b_offset + (row)*b_stride);        \
+    __global const float *w = (__global const float *)(w_base + w_offset);                         \
+    __global const float *x = has_sum ? sum : a;
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void add_norm_cpu(ADD_NORM_ARGS)
+{
+    ADD_NORM_ROWS((ulong)get_global_id(0))
+    float16 acc = 0.0f;
+    for (ulong i = 0; i < n; i += 16) {
+        float16 v;
+        if (has_sum) {
+            v = load_row(a, i, n, 0.0f) + load_row(b, i, n, 0.0f);
+            store_row(sum, i, n, v);
+        } else {
+            v = load_row(a, i, n, 0.0f);
+        }
+        acc = fma(v, v, acc);
+    }
+    float scale = scale_of(sum_lanes(acc), n, eps, MODE_RMS);
+    for (ulong i = 0; i < n; i += 16) {
+        float16 v = load_row(x, i, n, 0.0f) * scale;
+        store_row(scaled, i, n, v);
+        store_row(y, i, n, v * load_row(w, i, n, 0.0f));
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(128, 1, 1))) void add_norm_gpu(ADD_NORM_ARGS)
+{
+    __local float part[128];
+    uint lane = get_local_id(0);
+    ADD_NORM_ROWS((ulong)get_group_id(0))
+    float acc = 0.0f;
+    for (ulong i = lane; i < n; i += 128) {
+        float v = a[i];
+        if (has_sum) {
+            v += b[i];
+            sum[i] = v;
+        }
+        acc = fma(v, v, acc);
+    }
+    float scale = scale_of(sum_group(acc, part), n, eps, MODE_RMS);
+    for (ulong i = lane; i < n; i += 128) {
+        float v = x[i] * scale;
+        scaled[i] = v;
+        y[i] = v * w[i];
+    }
+}

@@ -5,21 +5,29 @@
 
 enum { CHUNK_ROWS = 16, SNAPSHOT_TRIES = 8 };
 
-static const oclora_weight *step_weight(const oclora_run *run, const oclora_step *step)
+/* The base weight a member of the step is a product with, or NULL. */
+static const oclora_weight *member_weight(const oclora_run *run, const oclora_step *step,
+                                          uint32_t member)
 {
-    return step->weight < 0 ? NULL : run->graph->tensors[step->weight].weight;
+    if (step->kind > OCLORA_STEP_LINEAR) return NULL;
+    const oclora_node *node = &run->graph->nodes[step->member[member]];
+    return node->op == OCLORA_OP_MUL_MAT ? run->graph->tensors[node->src[0]].weight : NULL;
 }
 
 static bool is_targeted(const oclora_run *run, const oclora_step *step)
 {
-    const oclora_weight *weight = step_weight(run, step);
-    return weight != NULL && oclora_assignment_targets(run->map, weight->id);
+    for (uint32_t i = 0; i < step->n_members; i++) {
+        const oclora_weight *weight = member_weight(run, step, i);
+        if (weight != NULL && oclora_assignment_targets(run->map, weight->id)) return true;
+    }
+    return false;
 }
 
-static oclora_status check_target(const oclora_run *run, const oclora_step *step, oclora_error *err)
+static oclora_status check_target(const oclora_run *run, const oclora_step *step,
+                                  const oclora_weight *weight, oclora_error *err)
 {
-    const char *name = step_weight(run, step)->name;
-    if (step_weight(run, step)->ambiguous)
+    const char *name = weight->name;
+    if (weight->ambiguous)
         return oclora_fail(err, OCLORA_AMBIGUOUS_WEIGHT,
                            "two loaded models hold a weight '%s'; use one session per model", name);
     if (step->kind != OCLORA_STEP_LINEAR)
@@ -51,9 +59,14 @@ static bool any_target(const oclora_run *run)
 
 static oclora_status check_targets(const oclora_run *run, oclora_error *err)
 {
-    for (uint32_t i = 0; i < run->plan->n_steps; i++)
-        if (is_targeted(run, &run->plan->steps[i]))
-            OCLORA_TRY(check_target(run, &run->plan->steps[i], err));
+    for (uint32_t i = 0; i < run->plan->n_steps; i++) {
+        const oclora_step *step = &run->plan->steps[i];
+        for (uint32_t m = 0; m < step->n_members; m++) {
+            const oclora_weight *weight = member_weight(run, step, m);
+            if (weight != NULL && oclora_assignment_targets(run->map, weight->id))
+                OCLORA_TRY(check_target(run, step, weight, err));
+        }
+    }
     return OCLORA_OK;
 }
 

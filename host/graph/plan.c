@@ -73,38 +73,36 @@ static uint32_t row_set_of(oclora_plan *plan, const oclora_node *node)
     return plan->n_row_sets++;
 }
 
-static void add_plain_use(oclora_plan *plan, int32_t tensor, bool written)
+static oclora_status check_layouts(const oclora_graph *graph, const oclora_node *node,
+                                   oclora_error *err)
 {
-    const oclora_weight *w = weight_under(&plan->graph, tensor);
-    if (w == NULL || w->layout == OCLORA_LAYOUT_PLAIN) return;
-    int32_t root = plan->graph.tensors[tensor].root;
-    uint32_t i = 0;
-    while (i < plan->n_plain && plan->plain[i].root != root) i++;
-    plan->plain[i].root = root;
-    plan->plain[i].written |= written;
-    if (i == plan->n_plain) plan->n_plain++;
+    for (int s = -1; s < OCLORA_NODE_SOURCES; s++) {
+        const oclora_weight *w = weight_under(graph, s < 0 ? node->dst : node->src[s]);
+        if (w == NULL || w->layout == OCLORA_LAYOUT_PLAIN) continue;
+        return oclora_fail(err, OCLORA_NOT_SUPPORTED,
+                           "weight '%s' was repacked for products, but %s uses it otherwise",
+                           w->name, oclora_op_name(node->op));
+    }
+    return OCLORA_OK;
 }
 
-static void add_step(oclora_plan *plan, uint32_t number)
+static oclora_status add_step(oclora_plan *plan, uint32_t number, oclora_error *err)
 {
     const oclora_graph *graph = &plan->graph;
     const oclora_node *node = &graph->nodes[number];
-    if (node->op == OCLORA_OP_NONE || is_empty(&graph->tensors[node->dst].view)) return;
+    if (node->op == OCLORA_OP_NONE || is_empty(&graph->tensors[node->dst].view)) return OCLORA_OK;
     oclora_step *step = &plan->steps[plan->n_steps++];
-    step->node = number;
-    step->weight = -1;
-    step->row_set = OCLORA_ROW_SET_NONE;
-    if (node->op == OCLORA_OP_MUL_MAT && graph->tensors[node->src[0]].weight != NULL) {
-        step->weight = node->src[0];
-        if (is_scaled(graph, node->dst)) step->flags |= OCLORA_STEP_SCALED;
-    }
-    if (is_linear(graph, node)) {
-        step->kind = OCLORA_STEP_LINEAR;
-        step->row_set = row_set_of(plan, node);
-        return;
-    }
-    for (unsigned s = 0; s < OCLORA_NODE_SOURCES; s++) add_plain_use(plan, node->src[s], false);
-    add_plain_use(plan, node->dst, true);
+    *step = (oclora_step){.member = {(int32_t)number, -1, -1, -1},
+                          .n_members = 1,
+                          .at = number,
+                          .row_set = OCLORA_ROW_SET_NONE};
+    if (node->op == OCLORA_OP_MUL_MAT && graph->tensors[node->src[0]].weight != NULL &&
+        is_scaled(graph, node->dst))
+        step->flags |= OCLORA_STEP_SCALED;
+    if (!is_linear(graph, node)) return check_layouts(graph, node, err);
+    step->kind = OCLORA_STEP_LINEAR;
+    step->row_set = row_set_of(plan, node);
+    return OCLORA_OK;
 }
 
 static void *copy_of(const oclora_env *env, const void *from, size_t count, size_t size)
@@ -115,7 +113,7 @@ static void *copy_of(const oclora_env *env, const void *from, size_t count, size
 }
 
 oclora_status oclora_plan_create(oclora_plan **out, const oclora_env *env,
-                                 const oclora_graph *graph, oclora_error *err)
+                                 const oclora_graph *graph, bool fuse, oclora_error *err)
 {
     oclora_status status = OCLORA_OUT_OF_HOST_MEMORY;
     size_t bytes = graph->n_tensors * sizeof *graph->tensors;
@@ -126,14 +124,16 @@ oclora_status oclora_plan_create(oclora_plan **out, const oclora_env *env,
     plan->graph.tensors = copy_of(env, graph->tensors, graph->n_tensors, sizeof *graph->tensors);
     plan->graph.nodes = copy_of(env, graph->nodes, graph->n_nodes, sizeof *graph->nodes);
     plan->steps = oclora_alloc(env, graph->n_nodes, sizeof *plan->steps);
-    plan->plain = oclora_alloc(env, (size_t)graph->n_tensors + 1, sizeof *plan->plain);
-    if (!plan->graph.tensors || !plan->graph.nodes || !plan->steps || !plan->plain) {
+    if (!plan->graph.tensors || !plan->graph.nodes || !plan->steps) {
         oclora_fail_memory(err, bytes, "a graph's plan");
         goto fail;
     }
     status = oclora_row_plan_build(&plan->rows, env, &plan->graph, err);
     if (status != OCLORA_OK) goto fail;
-    for (uint32_t i = 0; i < graph->n_nodes; i++) add_step(plan, i);
+    for (uint32_t i = 0; i < graph->n_nodes && status == OCLORA_OK; i++)
+        status = add_step(plan, i, err);
+    if (status != OCLORA_OK) goto fail;
+    if (fuse) oclora_plan_fuse(plan);
     *out = plan;
     return OCLORA_OK;
 
@@ -151,7 +151,6 @@ void oclora_plan_destroy(oclora_plan *plan)
     oclora_release(&env, (void *)plan->graph.tensors);
     oclora_release(&env, (void *)plan->graph.nodes);
     oclora_release(&env, plan->steps);
-    oclora_release(&env, plan->plain);
     oclora_release(&env, plan);
 }
 
@@ -166,7 +165,8 @@ bool oclora_plan_matches(const oclora_plan *plan, const oclora_graph *graph)
 }
 
 oclora_status oclora_plan_cache_get(oclora_plan_cache *cache, const oclora_env *env,
-                                    const oclora_graph *graph, oclora_plan **out, oclora_error *err)
+                                    const oclora_graph *graph, bool fuse, oclora_plan **out,
+                                    oclora_error *err)
 {
     unsigned oldest = 0;
     for (unsigned i = 0; i < OCLORA_PLANS; i++) {
@@ -180,7 +180,7 @@ oclora_status oclora_plan_cache_get(oclora_plan_cache *cache, const oclora_env *
         if (cache->plans[oldest] != NULL && use < cache->plans[oldest]->last_use) oldest = i;
     }
     oclora_plan *plan = NULL;
-    OCLORA_TRY(oclora_plan_create(&plan, env, graph, err));
+    OCLORA_TRY(oclora_plan_create(&plan, env, graph, fuse, err));
     oclora_plan_destroy(cache->plans[oldest]);
     cache->plans[oldest] = plan;
     cache->built++;

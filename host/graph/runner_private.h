@@ -1,4 +1,4 @@
-/* runner_private.h - shared by runner.c (the run), adapt.c (rows -> adapters) and plain.c. */
+/* runner_private.h - shared by runner.c (the run), adapt.c (rows -> adapters), steps.c. */
 #ifndef OCLORA_GRAPH_RUNNER_PRIVATE_H
 #define OCLORA_GRAPH_RUNNER_PRIVATE_H
 
@@ -15,14 +15,6 @@ typedef struct oclora_row_slot {
     uint32_t n_adapters;
     uint32_t ready; /* in this run */
 } oclora_row_slot;
-
-/* A PANEL weight in plain order for one run. */
-typedef struct oclora_plain_copy {
-    oclora_buffer *buffer;
-    const oclora_weight *weight;
-    int32_t root;
-    uint32_t written;
-} oclora_plain_copy;
 
 struct oclora_runner {
     oclora_env env;
@@ -45,10 +37,7 @@ struct oclora_runner {
     size_t staging_capacity;
     uint32_t *streams; /* [n_tokens] */
     size_t streams_capacity;
-
-    oclora_plain_copy *plain;
-    size_t plain_capacity;
-    uint32_t n_plain;
+    uint32_t fuse; /* 0: every node on its own, for finding faults */
 };
 
 /* What one run does about adapters. */
@@ -73,10 +62,9 @@ void oclora_runner_forget_adapters(oclora_runner *runner);
  * staging. */
 oclora_status oclora_run_gather(oclora_run *run, const void **out, oclora_error *err);
 
-/* plain.c */
-oclora_status oclora_run_plain_begin(oclora_run *run, oclora_error *err);
-oclora_status oclora_run_plain_end(oclora_run *run, oclora_error *err); /* writes back */
-void oclora_run_plain_free(oclora_run *run);
-void oclora_run_plain_replace(const oclora_run *run, int32_t tensor, oclora_tensor *view);
+/* steps.c */
+oclora_status oclora_run_steps(const oclora_run *run, oclora_error *err);
+/* NOT_SUPPORTED, naming the node, for what the device cannot run. */
+oclora_status oclora_steps_check(oclora_runner *runner, oclora_plan *plan, oclora_error *err);
 
 #endif

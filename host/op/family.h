@@ -99,6 +99,9 @@ oclora_status oclora_quantize_rows(oclora_stream *stream, const oclora_tensor *s
 oclora_status oclora_dequantize_rows(oclora_stream *stream, const oclora_tensor *src,
                                      const oclora_tensor *dst, oclora_error *err);
 
+/* ROPE: theta_scale, freq_scale, ext_factor, magnitude, corr_low, corr_high. */
+void oclora_args_angles(oclora_arg_list *list, const oclora_node_params *params);
+
 /* ---- launches ---- */
 static inline bool oclora_stream_is_cpu(const oclora_stream *stream)
 {

@@ -27,7 +27,7 @@ static float turning_pair(int32_t n_dims, int32_t n_ctx, float turns, float base
     return (float)(n_dims * log(n_ctx / (turns * 2.0 * pi)) / (2.0 * log(base)));
 }
 
-static void push_angles(oclora_arg_list *list, const oclora_node_params *params)
+void oclora_args_angles(oclora_arg_list *list, const oclora_node_params *params)
 {
     const float base = params->f[0], freq_scale = params->f[1], ext_factor = params->f[2];
     const int32_t n_dims = params->i[0], n_ctx = params->i[1];
@@ -63,7 +63,7 @@ oclora_status oclora_rope_run(oclora_stream *stream, const oclora_op_call *call,
     oclora_args_u32(&list, n_dims);
     oclora_args_u32(&list, call->params.variant == MODE_NEOX);
     oclora_args_u32(&list, has_factors);
-    push_angles(&list, &call->params);
+    oclora_args_angles(&list, &call->params);
     const uint64_t rest = src->ne[0] - n_dims;
     /* On the CPU class one item takes all heads, so that a sine is computed once. */
     const uint64_t groups[3] = {(n_dims / 2 + 15) / 16 + (rest + 31) / 32,

@@ -1,4 +1,4 @@
 # These run graphs on every installed runtime.
-foreach(name graph_runner)
+foreach(name graph_runner graph_fuse)
     set_tests_properties(${name} PROPERTIES LABELS device)
 endforeach()

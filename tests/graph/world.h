@@ -12,11 +12,11 @@
 
 enum {
     WIDTH = 64,
-    HEADS = 4,
-    KV_HEADS = 2,
+    HEADS = 8,
+    KV_HEADS = 4,
     HEAD = 16,
-    FFN = 96,
-    VOCAB = 48,
+    FFN = 128,
+    VOCAB = 64,
     CELLS = 32,
     STREAMS = 4,
     WORLD_BYTES = 1 << 22,

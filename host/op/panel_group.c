@@ -1,0 +1,107 @@
+/* panel_group.c - linear layers of one input: their base products in one launch. */
+#include "host/op/delta.h"
+#include "host/op/family.h"
+#include "host/op/fused.h"
+
+#include <stdio.h>
+
+/* Rows a work-item and panels a work-item, as the products one by one choose them. */
+typedef struct cut {
+    uint32_t rows;
+    uint32_t panels;
+} cut;
+
+static cut cut_of(bool gpu, const oclora_group_call *call)
+{
+    cut c = {call->rows == 1 ? 1u : call->rows <= 4 ? 4u : 8u, 1};
+    if (!gpu) c.panels = call->rows <= 4 ? 4 : 2;
+    return c;
+}
+
+static bool fits_one_launch(const oclora_context *context, const oclora_group_call *call)
+{
+    const cut c = cut_of(oclora_context_class(context) == OCLORA_CLASS_GPU, call);
+    if (call->count < 2 || call->count > OCLORA_GROUP_WEIGHTS || call->rows == 0 ||
+        call->rows > OCLORA_GROUP_ROWS)
+        return false;
+    for (uint32_t i = 0; i < call->count; i++) {
+        const oclora_weight *w = call->weight[i];
+        if (w->layout != OCLORA_LAYOUT_PANEL || w->type != call->weight[0]->type ||
+            w->d_in != call->weight[0]->d_in || w->d_out / OCLORA_PANEL_ROWS % c.panels != 0)
+            return false;
+    }
+    return true;
+}
+
+static void push_weight(oclora_arg_list *list, const oclora_weight *w, const oclora_tensor *y)
+{
+    uint64_t d_plane, m_plane;
+    oclora_panel_planes(w->type, w->d_in, w->d_out, &d_plane, &m_plane);
+    const oclora_tensor bytes = {.buffer = w->buffer, .offset = w->offset};
+    oclora_args_tensor(list, &bytes);
+    oclora_args_u64(list, d_plane);
+    oclora_args_u64(list, m_plane);
+    oclora_args_tensor(list, y);
+    oclora_args_u64(list, y->nb[1]);
+}
+
+static oclora_status launch_group(oclora_stream *stream, const oclora_group_call *call,
+                                  oclora_error *err)
+{
+    const bool gpu = !oclora_stream_is_cpu(stream);
+    const cut c = cut_of(gpu, call);
+    uint32_t tiles[OCLORA_GROUP_WEIGHTS] = {0};
+    oclora_arg_list list = {.count = 0};
+    for (uint32_t i = 0; i < OCLORA_GROUP_WEIGHTS; i++) {
+        const uint32_t k = i < call->count ? i : call->count - 1;
+        if (i == k) tiles[i] = call->weight[i]->d_out / OCLORA_PANEL_ROWS / c.panels;
+        push_weight(&list, call->weight[k], &call->y[k]);
+    }
+    oclora_args_tensor(&list, &call->x);
+    oclora_args_u64(&list, call->x.nb[1]);
+    oclora_args_u32(&list, call->weight[0]->d_in);
+    oclora_args_u32(&list, call->rows);
+    oclora_args_u32(&list, tiles[0]);
+    oclora_args_u32(&list, tiles[1]);
+    char defines[48];
+    snprintf(defines, sizeof defines, "-DTYPE=%u -DMR=%u -DNV=%u", call->weight[0]->type, c.rows,
+             c.panels);
+    const oclora_kernel_ref kernel = {"matmul_panel_group", "panel_rows_group", defines};
+    const size_t items = tiles[0] + tiles[1] + tiles[2];
+    const size_t row_tiles = (call->rows + c.rows - 1) / c.rows;
+    const size_t global[2] = {gpu ? items * 16 : items, gpu ? row_tiles * 8 : row_tiles};
+    const size_t local[2] = {gpu ? 16 : 1, gpu ? 8 : 1};
+    return oclora_stream_launch(stream, &kernel, list.args, list.count, 2, global, local, err);
+}
+
+static oclora_status add_delta(oclora_stream *stream, const oclora_group_call *call,
+                               uint32_t number, const oclora_lane_table *lanes, oclora_error *err)
+{
+    const oclora_weight *w = call->weight[number];
+    const oclora_row_work *work = call->work[number];
+    if (lanes == NULL || work == NULL || work->n_chunks == 0 || w->id >= lanes->n_weights)
+        return OCLORA_OK;
+    oclora_linear_call c = {.stream = stream,
+                            .weight = w,
+                            .x = &call->x,
+                            .y = &call->y[number],
+                            .lanes = lanes,
+                            .work = work,
+                            .summary = lanes->summaries[w->id],
+                            .gpu = !oclora_stream_is_cpu(stream)};
+    return c.summary.flags != 0 ? oclora_linear_delta(&c, err) : OCLORA_OK;
+}
+
+oclora_status oclora_linear_group(oclora_stream *stream, const oclora_group_call *call,
+                                  const oclora_lane_table *lanes, oclora_error *err)
+{
+    if (!fits_one_launch(oclora_stream_context(stream), call)) {
+        for (uint32_t i = 0; i < call->count; i++)
+            OCLORA_TRY(oclora_linear(stream, call->weight[i], &call->x, NULL, &call->y[i],
+                                     call->work[i] != NULL ? lanes : NULL, call->work[i], 0, err));
+        return OCLORA_OK;
+    }
+    OCLORA_TRY(launch_group(stream, call, err));
+    for (uint32_t i = 0; i < call->count; i++) OCLORA_TRY(add_delta(stream, call, i, lanes, err));
+    return OCLORA_OK;
+}
