@@ -36,6 +36,15 @@ bool oclora_attention_supported(const oclora_context *context, const oclora_op_c
     return true;
 }
 
+/* Rows of one head that a work-item of the CPU class takes; both ways give the same bits. */
+static uint32_t rows_per_item(const oclora_tensor *q, const oclora_tensor *k,
+                              const oclora_tensor *v)
+{
+    enum { TILE = 8, TILE_MIN = 4, TILE_HEAD_MAX = 256 };
+    const bool small = k->ne[0] <= TILE_HEAD_MAX && v->ne[0] <= TILE_HEAD_MAX;
+    return small && q->ne[1] >= TILE_MIN ? TILE : 1;
+}
+
 oclora_status oclora_attention_run(oclora_stream *stream, const oclora_op_call *call,
                                    oclora_error *err)
 {
@@ -53,6 +62,7 @@ oclora_status oclora_attention_run(oclora_stream *stream, const oclora_op_call *
     oclora_args_tensor(&list, v);
     oclora_args_tensor(&list, mask);
     oclora_args_tensor(&list, has_sinks ? &call->src[4] : &none);
+    oclora_args_u64(&list, q->ne[1]);
     oclora_args_u64(&list, k->ne[1]);
     oclora_args_nb123(&list, &call->dst);
     oclora_args_nb123(&list, q);
@@ -70,11 +80,12 @@ oclora_status oclora_attention_run(oclora_stream *stream, const oclora_op_call *
     oclora_args_f32(&list, softcap != 0.0f ? call->params.f[0] / softcap : call->params.f[0]);
     oclora_args_f32(&list, softcap);
     oclora_args_alibi(&list, call->params.f[1], q->ne[2]);
+    const uint32_t rows = cpu ? rows_per_item(q, k, v) : 1;
     char defines[96];
-    snprintf(defines, sizeof(defines), "-DDK=%u -DDV=%u -DK_TYPE=%u -DV_TYPE=%u",
-             (unsigned)k->ne[0], (unsigned)v->ne[0], k->type, v->type);
+    snprintf(defines, sizeof(defines), "-DDK=%u -DDV=%u -DK_TYPE=%u -DV_TYPE=%u -DROWS=%u",
+             (unsigned)k->ne[0], (unsigned)v->ne[0], k->type, v->type, rows);
     const oclora_kernel_ref kernel = {"attention", cpu ? "attention_cpu" : "attention_gpu",
                                       defines};
-    const uint64_t groups[3] = {q->ne[1], q->ne[2], q->ne[3]};
+    const uint64_t groups[3] = {(q->ne[1] + rows - 1) / rows, q->ne[2], q->ne[3]};
     return oclora_launch_groups(stream, &kernel, &list, groups, cpu ? 1 : 128, err);
 }
