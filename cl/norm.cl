@@ -143,18 +143,18 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void add_norm_cpu(ADD_NO
     for (ulong i = 0; i < n; i += 16) {
         float16 v;
         if (has_sum) {
-            v = load_row(a, i, n, 0.0f) + load_row(b, i, n, 0.0f);
+            v = load_row(a, 1, i, n, 0.0f) + load_row(b, 1, i, n, 0.0f);
             store_row(sum, i, n, v);
         } else {
-            v = load_row(a, i, n, 0.0f);
+            v = load_row(a, 1, i, n, 0.0f);
         }
         acc = fma(v, v, acc);
     }
     float scale = scale_of(sum_lanes(acc), n, eps, MODE_RMS);
     for (ulong i = 0; i < n; i += 16) {
-        float16 v = load_row(x, i, n, 0.0f) * scale;
+        float16 v = load_row(x, 1, i, n, 0.0f) * scale;
         store_row(scaled, i, n, v);
-        store_row(y, i, n, v * load_row(w, i, n, 0.0f));
+        store_row(y, i, n, v * load_row(w, 1, i, n, 0.0f));
     }
 }
 
