@@ -210,6 +210,16 @@ oclora_status oclora_context_build(oclora_context *context, const char *file, co
     return oclora_program_get(context, file, defines, &program, err);
 }
 
+bool oclora_context_has_built(oclora_context *context, const char *file)
+{
+    bool found = false;
+    pthread_mutex_lock(&context->lock);
+    for (size_t i = 0; i < context->n_programs && !found; i++)
+        found = !strcmp(context->programs[i].file, file);
+    pthread_mutex_unlock(&context->lock);
+    return found;
+}
+
 oclora_program_stats oclora_context_program_stats(oclora_context *context)
 {
     pthread_mutex_lock(&context->lock);

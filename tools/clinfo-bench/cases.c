@@ -51,6 +51,12 @@
             {SRC(FROM, UNIFORM, 0, 37, 5, 3, 1)}, DST(TO, 37, 5, 3, 1), .bound = 1e-6,             \
                                                                         .permuted = perm           \
     }
+#define QUANTIZE_AS(TYPE, text, limit, q)                                                          \
+    {                                                                                              \
+        "quantize", "set_rows_" text, q, OCLORA_OP_SET_ROWS, 2, {0},                               \
+            {SRC(F32, UNIFORM, 0, 96, 5, 1, 1), SRC(I64, INDEX, 5, 5, 1, 1, 1)},                   \
+            DST(TYPE, 96, 5, 1, 1), .bound = limit                                                 \
+    }
 #define ATTENTION_AS(text, TYPE, d, rows, heads, kv, kv_heads, n, q, ...)                          \
     {                                                                                              \
         "attention", "flash_attn_" text, q, OCLORA_OP_FLASH_ATTN, n,                               \

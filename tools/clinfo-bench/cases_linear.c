@@ -14,17 +14,18 @@ typedef struct linear_case {
     uint32_t d_in, d_out, rows;
     bool adapters;
     oclora_type factor;
+    bool multiply, routed;
 } linear_case;
 
 #define BASE(TYPE, text, in, out, rows, q)                                                         \
     {                                                                                              \
         "panel_" text, "matmul_panel", q, OCLORA_TYPE_##TYPE, in, out, rows, false,                \
-            OCLORA_TYPE_F32                                                                        \
+            OCLORA_TYPE_F32, false, false                                                          \
     }
 #define ADAPTED(FACTOR, text, in, out, rows, q)                                                    \
     {                                                                                              \
         "linear_lora_" text, "lora_expand", q, OCLORA_TYPE_F32, in, out, rows, true,               \
-            OCLORA_TYPE_##FACTOR                                                                   \
+            OCLORA_TYPE_##FACTOR, false, false                                                     \
     }
 
 static const linear_case cases[] = {
@@ -40,6 +41,10 @@ static const linear_case cases[] = {
     ADAPTED(F16, "f16", 96, 80, 11, true),
     ADAPTED(BF16, "bf16", 64, 48, 5, false),
     ADAPTED(Q8_0, "q8_0", 96, 80, 11, false),
+    {"linear_multiply", "rowscale", true, OCLORA_TYPE_F16, 96, 80, 11, true, OCLORA_TYPE_F32, true,
+     false},
+    {"linear_route", "lora_select", true, OCLORA_TYPE_F32, 96, 80, 11, true, OCLORA_TYPE_F16, false,
+     true},
 };
 
 static void run_case(selftest *t, const linear_case *c)
@@ -48,8 +53,13 @@ static void run_case(selftest *t, const linear_case *c)
     bench_layer layer = {0};
     case_verdict verdict;
     double began = bench_now();
-    bench_layer_plan plan = {
-        .type = c->type, .d_in = c->d_in, .d_out = c->d_out, .rows = c->rows, .factor = c->factor};
+    bench_layer_plan plan = {.type = c->type,
+                             .d_in = c->d_in,
+                             .d_out = c->d_out,
+                             .rows = c->rows,
+                             .factor = c->factor,
+                             .multiply = c->multiply,
+                             .routed = c->routed};
     if (c->adapters) {
         static const uint32_t ranks[BENCH_LAYER_ADAPTERS] = {1, 5, 16, 67};
         memcpy(plan.ranks, ranks, sizeof ranks);
@@ -60,10 +70,8 @@ static void run_case(selftest *t, const linear_case *c)
     oclora_status status = bench_layer_create(&layer, t, &plan, &err);
     if (!status && !expected) status = oclora_fail_memory(&err, 0, "a reference");
     if (!status) status = bench_layer_run(&layer, 0, &err);
-    if (!status) {
-        bench_layer_reference(&layer, expected);
-        status = bench_judge(t, &layer.y, expected, &verdict, &err);
-    }
+    if (!status) status = bench_layer_reference(&layer, expected, &err);
+    if (!status) status = bench_judge(t, &layer.y, expected, &verdict, &err);
     if (status)
         bench_report_case_error(t, c->kernel, status, &err);
     else

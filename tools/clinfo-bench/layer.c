@@ -100,6 +100,39 @@ static oclora_status make_adapter(bench_layer *l, uint32_t k, unsigned char *byt
     return OCLORA_OK;
 }
 
+/* `n` random floats near `center`; also into the pool's bytes. */
+static oclora_status put_vector(bench_layer *l, uint32_t n, float center, unsigned char *bytes,
+                                uint64_t *used, uint64_t *at, float **values, oclora_error *err)
+{
+    *values = calloc(n, sizeof(float));
+    if (!*values) return oclora_fail_memory(err, n * sizeof(float), "an adapter");
+    for (uint32_t i = 0; i < n; i++) (*values)[i] = center + 0.25f * bench_random(l->t);
+    *at = *used;
+    memcpy(bytes + *at, *values, n * sizeof(float));
+    *used = aligned(*at + n * sizeof(float));
+    return OCLORA_OK;
+}
+
+/* What adapters 1 and 2 have beyond factors. */
+static oclora_status make_extras(bench_layer *l, oclora_lane *lanes, unsigned char *bytes,
+                                 uint64_t *used, oclora_error *err)
+{
+    const bench_layer_plan *p = &l->plan;
+    if (p->multiply) {
+        lanes[1] = (oclora_lane){.n_mul = BENCH_LAYER_PAIRS, .group = 1}; /* no factors then */
+        OCLORA_TRY(put_vector(l, BENCH_LAYER_PAIRS * p->d_out, 0.5f, bytes, used, &lanes[1].mul_u,
+                              &l->mul_u, err));
+        OCLORA_TRY(put_vector(l, BENCH_LAYER_PAIRS * p->d_in, 1.0f, bytes, used, &lanes[1].mul_v,
+                              &l->mul_v, err));
+    }
+    if (!p->routed) return OCLORA_OK;
+    lanes[2].router = 1u | BENCH_LAYER_TOP_K << 8 | (uint32_t)BENCH_LAYER_EXPERTS << 16;
+    lanes[2].temperature = 0.5f;
+    lanes[2].type_gate = OCLORA_TYPE_F32;
+    return put_vector(l, BENCH_LAYER_EXPERTS * p->d_in, 0, bytes, used, &lanes[2].gate, &l->gate,
+                      err);
+}
+
 static oclora_status make_pool(bench_layer *l, oclora_error *err)
 {
     const bench_layer_plan *p = &l->plan;
@@ -110,11 +143,14 @@ static oclora_status make_pool(bench_layer *l, oclora_error *err)
         bytes +=
             p->ranks[k] * (row_bytes(p->factor, p->d_in) + row_bytes(p->factor, p->d_out) + 4) +
             256;
+    if (p->multiply) bytes += BENCH_LAYER_PAIRS * 4u * (p->d_in + p->d_out) + 128;
+    if (p->routed) bytes += BENCH_LAYER_EXPERTS * 4u * p->d_in + 128;
     unsigned char *data = calloc(bytes, 1);
     if (!data) return oclora_fail_memory(err, bytes, "adapters");
     oclora_status status = OCLORA_OK;
     for (uint32_t k = 0; k < p->n_adapters && !status; k++)
         status = make_adapter(l, k, data, &used, &lanes[k], err);
+    if (!status) status = make_extras(l, lanes, data, &used, err);
     l->factor_bytes = used;
     if (!status) status = oclora_buffer_create(&l->pool, l->t->context, bytes, err);
     if (!status) status = oclora_stream_write(l->t->stream, l->pool, 0, data, bytes, err);
@@ -167,33 +203,79 @@ oclora_status bench_layer_run(bench_layer *l, uint32_t flags, oclora_error *err)
                          flags, err);
 }
 
-static void add_adapter(const bench_layer *l, uint32_t k, double weight, const float *x, double *y)
+/* Weight of every expert: the softmax of the largest logits, 0 for the others. */
+static void route(const bench_layer *l, const float *x, double *weights)
 {
-    uint32_t d_in = l->plan.d_in, d_out = l->plan.d_out;
-    for (uint32_t j = 0; j < l->plan.ranks[k]; j++) {
+    double logits[BENCH_LAYER_EXPERTS], sum = 0;
+    for (uint32_t e = 0; e < BENCH_LAYER_EXPERTS; e++) {
+        logits[e] = weights[e] = 0;
+        for (uint32_t i = 0; i < l->plan.d_in; i++)
+            logits[e] += (double)l->gate[(size_t)e * l->plan.d_in + i] * (double)x[i];
+    }
+    for (uint32_t n = 0; n < BENCH_LAYER_TOP_K; n++) {
+        uint32_t best = BENCH_LAYER_EXPERTS;
+        for (uint32_t e = 0; e < BENCH_LAYER_EXPERTS; e++)
+            if (weights[e] == 0 && (best == BENCH_LAYER_EXPERTS || logits[e] > logits[best]))
+                best = e;
+        sum += weights[best] = exp(logits[best] / 0.5);
+    }
+    for (uint32_t e = 0; e < BENCH_LAYER_EXPERTS; e++) weights[e] /= sum;
+}
+
+/* W (v o x), v NULL = ones. */
+static void multiply(const bench_layer *l, const float *x, const float *v, double *y)
+{
+    uint32_t d_in = l->plan.d_in;
+    for (uint32_t o = 0; o < l->plan.d_out; o++) {
+        y[o] = 0;
+        for (uint32_t i = 0; i < d_in; i++)
+            y[o] +=
+                (double)l->w.values[(size_t)o * d_in + i] * (double)x[i] * (v ? (double)v[i] : 1.0);
+    }
+}
+
+/* y += weight * (f_k(x) - f(x)), f the base layer. */
+static void add_adapter(const bench_layer *l, uint32_t k, double weight, const float *x,
+                        const double *base, double *scratch, double *y)
+{
+    uint32_t d_in = l->plan.d_in, d_out = l->plan.d_out, rank = l->plan.ranks[k];
+    bool multiplies = l->plan.multiply && k == 1;
+    double experts[BENCH_LAYER_EXPERTS];
+    bool routed = l->plan.routed && k == 2;
+    if (routed) route(l, x, experts);
+    for (uint32_t j = 0; j < rank && !multiplies; j++) {
         double h = 0;
         for (uint32_t i = 0; i < d_in; i++)
             h += (double)l->a[k][(size_t)j * d_in + i] * (double)x[i];
         h *= (double)l->scale[k][j] * weight;
+        if (routed) h *= experts[j / (rank / BENCH_LAYER_EXPERTS)];
         for (uint32_t o = 0; o < d_out; o++) y[o] += h * (double)l->b[k][(size_t)j * d_out + o];
+    }
+    if (!multiplies) return;
+    for (uint32_t o = 0; o < d_out; o++) y[o] -= weight * base[o];
+    for (uint32_t n = 0; n < BENCH_LAYER_PAIRS; n++) {
+        multiply(l, x, l->mul_v + (size_t)n * d_in, scratch);
+        for (uint32_t o = 0; o < d_out; o++)
+            y[o] += weight * (double)l->mul_u[(size_t)n * d_out + o] * scratch[o];
     }
 }
 
-void bench_layer_reference(const bench_layer *l, double *expected)
+oclora_status bench_layer_reference(const bench_layer *l, double *expected, oclora_error *err)
 {
     uint32_t d_in = l->plan.d_in, d_out = l->plan.d_out;
+    double *base = calloc((size_t)d_out * 2, sizeof *base);
+    if (!base) return oclora_fail_memory(err, (size_t)d_out * 16, "a reference");
     for (uint32_t r = 0; r < l->plan.rows; r++) {
         const float *x = l->x.values + (size_t)r * d_in;
         double *y = expected + (size_t)r * d_out;
-        for (uint32_t o = 0; o < d_out; o++) {
-            y[o] = 0;
-            for (uint32_t i = 0; i < d_in; i++)
-                y[o] += (double)l->w.values[(size_t)o * d_in + i] * (double)x[i];
-        }
+        multiply(l, x, NULL, base);
+        memcpy(y, base, d_out * sizeof *y);
         for (uint32_t e = l->row_start ? l->row_start[r] : 0;
              l->row_start && e < l->row_start[r + 1]; e++)
-            add_adapter(l, l->adapter[e], (double)l->weights[e], x, y);
+            add_adapter(l, l->adapter[e], (double)l->weights[e], x, base, base + d_out, y);
     }
+    free(base);
+    return OCLORA_OK;
 }
 
 void bench_layer_destroy(bench_layer *l)
@@ -210,6 +292,9 @@ void bench_layer_destroy(bench_layer *l)
         free(l->b[k]);
         free(l->scale[k]);
     }
+    free(l->mul_u);
+    free(l->mul_v);
+    free(l->gate);
     free(l->row_start);
     free(l->adapter);
     free(l->weights);

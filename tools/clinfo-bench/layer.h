@@ -7,6 +7,7 @@
 #include "host/op/lanes.h"
 
 enum { BENCH_LAYER_ADAPTERS = 4, BENCH_LAYER_MOST_ADAPTERS = 32 };
+enum { BENCH_LAYER_PAIRS = 2, BENCH_LAYER_EXPERTS = 4, BENCH_LAYER_TOP_K = 2 };
 
 typedef struct bench_layer_plan {
     oclora_type type; /* of the base weight */
@@ -14,7 +15,9 @@ typedef struct bench_layer_plan {
     uint32_t d_in, d_out, rows;
     uint32_t n_adapters; /* 0 = base product only */
     uint32_t ranks[BENCH_LAYER_MOST_ADAPTERS];
-    bool mixed; /* rows of one adapter, of two, of none; else row t has adapter t % n */
+    bool multiply; /* adapter 1 also multiplies, with two pairs of vectors */
+    bool routed;   /* adapter 2 routes to 2 of 4 experts */
+    bool mixed;    /* rows of one adapter, of two, of none; else row t has adapter t % n */
 } bench_layer_plan;
 
 typedef struct bench_layer {
@@ -26,6 +29,8 @@ typedef struct bench_layer {
     oclora_buffer *pool;
     float *a[BENCH_LAYER_MOST_ADAPTERS], *b[BENCH_LAYER_MOST_ADAPTERS];
     float *scale[BENCH_LAYER_MOST_ADAPTERS];
+    float *mul_u, *mul_v; /* [2][d_out], [2][d_in] of adapter 1 */
+    float *gate;          /* [4][d_in] of adapter 2 */
     uint32_t *row_start, *adapter;
     float *weights;
     oclora_lane_table *lanes;
@@ -39,6 +44,7 @@ oclora_status bench_layer_create(bench_layer *layer, selftest *t, const bench_la
 void bench_layer_destroy(bench_layer *layer);
 /* Enqueues the layer; flags as oclora_linear. */
 oclora_status bench_layer_run(bench_layer *layer, uint32_t flags, oclora_error *err);
-void bench_layer_reference(const bench_layer *layer, double *expected); /* [rows * d_out] */
+/* expected: [rows * d_out]. */
+oclora_status bench_layer_reference(const bench_layer *layer, double *expected, oclora_error *err);
 
 #endif

@@ -80,7 +80,7 @@ oclora_status bench_make_source(selftest *t, const case_source *source, bool per
 void bench_free_tensor(case_tensor *tensor);
 
 /* Reads the output back and compares. */
-oclora_status bench_judge(selftest *t, const case_tensor *out, const double *expected,
+oclora_status bench_judge(selftest *t, case_tensor *out, const double *expected,
                           case_verdict *verdict, oclora_error *err);
 void bench_report_case(selftest *t, const char *kernel, const case_verdict *verdict, double bound,
                        double seconds);
