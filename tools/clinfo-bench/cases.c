@@ -75,6 +75,7 @@
             DST(F32, 64, 3, 5, 1), .bound = 1e-8                                                   \
     }
 
+/* clang-format off: one case a line or three */
 const op_case bench_op_cases[] = {
     MATMUL_AS(F32, "f32_one_row", 65, 37, 1, true),
     MATMUL_AS(F32, "f32", 130, 19, 9, false),
@@ -269,6 +270,20 @@ const op_case bench_op_cases[] = {
      DST(F32, 67, 9, 1, 1),
      .bound = 0,
      .dst_is_input = true},
+    QUANTIZE_AS(Q8_0, "q8_0", 2e-5, true),
+    QUANTIZE_AS(Q4_0, "q4_0", 2e-2, false),
+    QUANTIZE_AS(Q4_1, "q4_1", 2e-2, false),
+    QUANTIZE_AS(Q5_0, "q5_0", 5e-3, false),
+    QUANTIZE_AS(Q5_1, "q5_1", 5e-3, false),
+    {"quantize",
+     "dequantize_q4_1",
+     true,
+     OCLORA_OP_COPY,
+     1,
+     {0},
+     {SRC(Q4_1, UNIFORM, 0, 96, 5, 1, 1)},
+     DST(F32, 96, 5, 1, 1),
+     .bound = 1e-14},
     {"shape",
      "concat_0",
      true,
@@ -302,4 +317,5 @@ const op_case bench_op_cases[] = {
     ATTENTION_AS("f16_sinks", F16, 128, 2, 4, 40, 4, 5, false, 0),
     ATTENTION_AS("q8_0", Q8_0, 64, 2, 4, 130, 2, 4, false, 0),
 };
+/* clang-format on */
 const size_t bench_n_op_cases = sizeof bench_op_cases / sizeof bench_op_cases[0];
