@@ -1,0 +1,16 @@
+/* Any bytes as a GGUF LoRA file. */
+#include "host/adapter/loader.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    oclora_env env = {0};
+    oclora_error err = {0};
+    oclora_map map = {data, size, NULL};
+    oclora_adapter_image *image = NULL;
+    if (oclora_image_create(&image, &env, &err) != OCLORA_OK) return 0;
+    (void)oclora_load_gguf(image, &map, OCLORA_STORE_AUTO, &err);
+    oclora_adapter_image_destroy(image);
+    return 0;
+}

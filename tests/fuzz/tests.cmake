@@ -1,0 +1,15 @@
+# libFuzzer targets, with clang: cmake -DCMAKE_C_COMPILER=clang -DOCLORA_FUZZ=ON, then
+# build/tests/fuzz_NAME CORPUS_DIR (tests/fuzz/make_corpus writes the first seeds).
+option(OCLORA_FUZZ "Build the fuzz targets (needs clang)" OFF)
+if(OCLORA_FUZZ)
+    file(GLOB fuzz_files CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/fuzz_*.c")
+    foreach(path IN LISTS fuzz_files)
+        get_filename_component(name "${path}" NAME_WE)
+        add_executable(${name} "${path}")
+        set_target_properties(${name} PROPERTIES
+            RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+        target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+        target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+        target_link_libraries(${name} PRIVATE oclora_host)
+    endforeach()
+endif()
