@@ -21,7 +21,8 @@ const oclora_file_tensor *oclora_gguf_find(const oclora_gguf *file, const char *
 
 /* Metadata; false when the key is absent or of another type. Integers of any width are accepted. */
 bool oclora_gguf_has(const oclora_gguf *file, const char *key); /* of any type */
-bool oclora_gguf_string(const oclora_gguf *file, const char *key, const char **text, size_t *length);
+bool oclora_gguf_string(const oclora_gguf *file, const char *key, const char **text,
+                        size_t *length);
 bool oclora_gguf_u64(const oclora_gguf *file, const char *key, uint64_t *value);
 bool oclora_gguf_f32(const oclora_gguf *file, const char *key, float *value);
 

@@ -379,6 +379,17 @@ static void write_text(const char *folder, const char *name, const char *text)
     CHECK(oclora_write_file(path, text, strlen(text)));
 }
 
+static void remove_folder(const char *folder)
+{
+    static const char *const names[] = {"adapter_config.json", "adapter_model.safetensors"};
+    char path[512];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    CHECK_INT(rmdir(folder), 0);
+}
+
 static void expect_path(const char *path, oclora_status status, const char *text)
 {
     oclora_adapter_image *image = NULL;
@@ -414,6 +425,7 @@ static void test_folders(void)
     CHECK_STATUS(oclora_adapter_load(&image, oclora_test_env(), folder, 9, &err),
                  OCLORA_INVALID_ARGUMENT, &err);
     oclora_bytes_free(&bytes);
+    remove_folder(folder);
 }
 
 /* Sets name sub-folders; a name must not lead out of the set. */
@@ -447,6 +459,7 @@ static void test_sets(void)
         snprintf(path, sizeof path, "%s%s", folder, cases[i].task);
         expect_path(path, cases[i].status, cases[i].text);
     }
+    remove_folder(folder);
 }
 
 /* Random damage to both files of a good adapter: an answer, no crash, no leak. */
