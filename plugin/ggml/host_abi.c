@@ -36,7 +36,6 @@ static bool bind_names(oclora_host *host, const char **missing)
 static oclora_status find_library(oclora_host *host, const void *caller, oclora_error *err)
 {
     static const char *const names[] = {NULL, "", "libggml-base.so.0", "libggml-base.so"};
-    const char *missing = NULL;
     Dl_info info = {0};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *name = names[i];
@@ -52,13 +51,15 @@ static oclora_status find_library(oclora_host *host, const void *caller, oclora_
                  global ? "the global scope" : name);
         const char *absent = NULL;
         if (bind_names(host, &absent)) return OCLORA_OK;
-        if (missing == NULL || absent != NULL) missing = absent;
+        bool is_ggml = host->ggml_version != NULL;
         if (library != NULL) dlclose(library);
         host->library = NULL;
+        if (is_ggml)
+            return oclora_fail(err, OCLORA_HOST_MISMATCH, "%s has no function %s",
+                               host->library_name, absent);
     }
     return oclora_fail(err, OCLORA_HOST_MISMATCH,
-                       "no loaded ggml has the function %s; ggml 0.9.0 or newer is needed",
-                       missing != NULL ? missing : "ggml_version");
+                       "no loaded library has ggml_version; ggml 0.9.0 or newer is needed");
 }
 
 /* ---- slots ---- */
@@ -81,8 +82,9 @@ static uintptr_t trap_hit(uint8_t slot)
 #define TRAPS(X)                                                                                   \
     X(0)                                                                                           \
     X(1)                                                                                           \
-    X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18)  \
-        X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+    X(2)                                                                                           \
+    X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) \
+        X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
 #define TRAP(n)                                                                                    \
     static uintptr_t trap_##n(void)                                                                \
     {                                                                                              \
@@ -288,6 +290,7 @@ oclora_status oclora_host_bind(oclora_host *out, const void *caller, oclora_erro
 {
     oclora_host host = {0};
     OCLORA_TRY(find_library(&host, caller, err));
+    out->log = host.log; /* also for the text of a refusal */
     const char *version = host.ggml_version();
     if (version == NULL || strncmp(version, "0.", 2) != 0)
         return oclora_fail(err, OCLORA_HOST_MISMATCH,
