@@ -3,7 +3,7 @@
  * and for a multiplicative entry
  *   w_e * (sum_j mul_u[j] o W (mul_v[j] o x) + c_e - yb)
  * with yb the base product that y holds on entry, and the W (mul_v[j] o x) given as rows of m (see
- * rowscale.cl). linear_bias adds a bias to all rows afterwards.
+ * rowscale.cl).
  *
  *
  * Order per output: t = sum_j h[j] B[j][o] by fma, j ascending from 0; then t * beta, + c, fma(u - 1, yb,
@@ -135,11 +135,3 @@ __kernel __attribute__((reqd_work_group_size(64, 1, 1))) void lora_expand(EXPAND
     }
 }
 #endif
-
-/* y[m][o] += bias[o] for all rows; one work-item per (o, m). */
-__kernel void linear_bias(__global const uchar *restrict bias_base, ulong bias_offset,
-                          __global uchar *restrict y_base, ulong y_offset, ulong y_stride)
-{
-    size_t o = get_global_id(0);
-    Y_ROW(get_global_id(1))[o] += ((__global const float *)(bias_base + bias_offset))[o];
-}

@@ -151,6 +151,7 @@ static oclora_status expand(oclora_linear_call *c, oclora_error *err)
 oclora_status oclora_linear_delta(oclora_linear_call *c, oclora_error *err)
 {
     if (!(c->summary.flags & OCLORA_LANES_TOUCHED)) return OCLORA_OK;
+    if (oclora_linear_fuses(c)) return oclora_linear_fused(c, 1, err);
     if (c->summary.flags & OCLORA_LANES_MULTIPLY) OCLORA_TRY(multiply(c, err));
     if (c->summary.flags & OCLORA_LANES_LOW_RANK) OCLORA_TRY(shrink(c, err));
     return expand(c, err);

@@ -26,6 +26,15 @@ oclora_status oclora_linear_base(oclora_stream *stream, const oclora_weight *wei
                                  const oclora_tensor *x, const oclora_tensor *y, uint32_t rows,
                                  oclora_error *err);
 
+/* Whether the layer's adapters are of the kinds that one fused launch serves, on this device. */
+bool oclora_linear_fuses(const oclora_linear_call *call);
+
+/* As oclora_linear_delta for up to OCLORA_FUSED_LAYERS calls that fuse and share x, lanes and work,
+ * and whose outputs lie in one buffer: one launch. */
+enum { OCLORA_FUSED_LAYERS = 3 };
+oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t count,
+                                  oclora_error *err);
+
 /* Adds every row's adapters to y, which holds the base product. */
 oclora_status oclora_linear_delta(oclora_linear_call *call, oclora_error *err);
 

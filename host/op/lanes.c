@@ -16,6 +16,7 @@ static oclora_lane_summary summarise(const oclora_lane *lanes, uint32_t n_adapte
         if (lane->rank || lane->u || lane->c || lane->n_mul) summary.flags |= OCLORA_LANES_TOUCHED;
         if (lane->core) summary.flags |= OCLORA_LANES_CORE;
         if (lane->n_mul) summary.flags |= OCLORA_LANES_MULTIPLY;
+        if (lane->u) summary.flags |= OCLORA_LANES_SCALED;
         if (lane->router) summary.flags |= OCLORA_LANES_ROUTER;
         if (lane->rank && !lane->n_mul) summary.flags |= OCLORA_LANES_LOW_RANK;
         if (lane->router >> 16 > summary.experts_max) summary.experts_max = lane->router >> 16;

@@ -16,7 +16,8 @@ enum {
     OCLORA_LANES_CORE = 1u << 1,
     OCLORA_LANES_MULTIPLY = 1u << 2,
     OCLORA_LANES_ROUTER = 1u << 3,
-    OCLORA_LANES_LOW_RANK = 1u << 4 /* an adapter without n_mul has a rank */
+    OCLORA_LANES_LOW_RANK = 1u << 4, /* an adapter without n_mul has a rank */
+    OCLORA_LANES_SCALED = 1u << 5    /* an adapter has u */
 };
 
 struct oclora_lane_table {

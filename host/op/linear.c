@@ -77,7 +77,7 @@ static oclora_status add_bias(const oclora_linear_call *c, const oclora_tensor *
     uint64_t length = 0;
     if (!bias || !bias->buffer || !rows) return OCLORA_OK;
     OCLORA_TRY(check_rows(bias, "the bias", c->weight->d_out, &length, err));
-    oclora_kernel_ref kernel = {"lora_expand", "linear_bias", ""};
+    oclora_kernel_ref kernel = {"linear_bias", "linear_bias", ""};
     const oclora_arg args[] = {oclora_arg_buffer(bias->buffer), oclora_arg_u64(bias->offset),
                                oclora_arg_buffer(c->y->buffer), oclora_arg_u64(c->y->offset),
                                oclora_arg_u64(c->y->nb[1])};

@@ -26,8 +26,12 @@ void oclora_row_work_destroy(oclora_row_work *work);
  * contiguous rows of any stride nb[1]. `bias` (f32 [d_out], buffer may be NULL) is added once and
  * unscaled. `lanes`/`work` NULL = the base product only. `flags`: see below.
  * Order per row is fixed: base product k ascending, then the row's entries in order. */
-enum { OCLORA_LINEAR_DELTA_ONLY = 1u << 0 }; /* y already holds the base product; add the delta.
-                                                Multiplicative kinds: NOT_SUPPORTED */
+enum {
+    OCLORA_LINEAR_DELTA_ONLY = 1u << 0, /* y already holds the base product; add the delta.
+                                           Multiplicative kinds: NOT_SUPPORTED */
+    OCLORA_LINEAR_TILES = 1u << 1       /* shrink and expand in two launches, never fused; the
+                                           results are bitwise the same */
+};
 oclora_status oclora_linear(oclora_stream *stream, const oclora_weight *weight,
                             const oclora_tensor *x, const oclora_tensor *bias,
                             const oclora_tensor *y, const oclora_lane_table *lanes,

@@ -1,4 +1,5 @@
-/* panel_group.c - linear layers of one input: their base products in one launch. */
+/* panel_group.c - linear layers of one input: their base products in one launch, and what
+ * their adapters add in another where it can be. */
 #include "host/op/delta.h"
 #include "host/op/family.h"
 #include "host/op/fused.h"
@@ -74,22 +75,41 @@ static oclora_status launch_group(oclora_stream *stream, const oclora_group_call
     return oclora_stream_launch(stream, &kernel, list.args, list.count, 2, global, local, err);
 }
 
-static oclora_status add_delta(oclora_stream *stream, const oclora_group_call *call,
-                               uint32_t number, const oclora_lane_table *lanes, oclora_error *err)
+/* False: no adapter touches the layer. */
+static bool fill_delta(oclora_linear_call *c, oclora_stream *stream, const oclora_group_call *call,
+                       uint32_t number, const oclora_lane_table *lanes)
 {
     const oclora_weight *w = call->weight[number];
     const oclora_row_work *work = call->work[number];
     if (lanes == NULL || work == NULL || work->n_chunks == 0 || w->id >= lanes->n_weights)
-        return OCLORA_OK;
-    oclora_linear_call c = {.stream = stream,
-                            .weight = w,
-                            .x = &call->x,
-                            .y = &call->y[number],
-                            .lanes = lanes,
-                            .work = work,
-                            .summary = lanes->summaries[w->id],
-                            .gpu = !oclora_stream_is_cpu(stream)};
-    return c.summary.flags != 0 ? oclora_linear_delta(&c, err) : OCLORA_OK;
+        return false;
+    const oclora_linear_call filled = {.stream = stream,
+                                       .weight = w,
+                                       .x = &call->x,
+                                       .y = &call->y[number],
+                                       .lanes = lanes,
+                                       .work = work,
+                                       .summary = lanes->summaries[w->id],
+                                       .gpu = !oclora_stream_is_cpu(stream)};
+    *c = filled;
+    return filled.summary.flags != 0;
+}
+
+/* The adapters of layers that fuse go in one launch, the others one by one. */
+static oclora_status add_deltas(oclora_stream *stream, const oclora_group_call *call,
+                                const oclora_lane_table *lanes, oclora_error *err)
+{
+    oclora_linear_call fused[OCLORA_GROUP_WEIGHTS], c;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < call->count; i++) {
+        if (!fill_delta(&c, stream, call, i, lanes)) continue;
+        bool joins = n == 0 || (fused[0].y->buffer == c.y->buffer && fused[0].work == c.work);
+        if (joins && oclora_linear_fuses(&c))
+            fused[n++] = c;
+        else
+            OCLORA_TRY(oclora_linear_delta(&c, err));
+    }
+    return n != 0 ? oclora_linear_fused(fused, n, err) : OCLORA_OK;
 }
 
 oclora_status oclora_linear_group(oclora_stream *stream, const oclora_group_call *call,
@@ -102,6 +122,5 @@ oclora_status oclora_linear_group(oclora_stream *stream, const oclora_group_call
         return OCLORA_OK;
     }
     OCLORA_TRY(launch_group(stream, call, err));
-    for (uint32_t i = 0; i < call->count; i++) OCLORA_TRY(add_delta(stream, call, i, lanes, err));
-    return OCLORA_OK;
+    return add_deltas(stream, call, lanes, err);
 }

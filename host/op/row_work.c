@@ -80,6 +80,7 @@ oclora_status oclora_row_work_update(oclora_row_work *work, const oclora_worklis
     work->n_rows = list->n_rows;
     work->n_adapters = list->n_adapters;
     work->n_chunks = list->n_chunks;
+    work->n_positions = list->n_positions;
     work->n_hidden = list->n_hidden;
     work->expansion->key = 0;
     return OCLORA_OK;

@@ -27,6 +27,7 @@ struct oclora_row_work {
     uint32_t n_rows;
     uint32_t n_adapters;
     uint32_t n_chunks;
+    uint32_t n_positions;
     uint32_t n_hidden;
     oclora_expansion *expansion;
 };

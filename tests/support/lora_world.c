@@ -245,8 +245,10 @@ static void reference_row(const world *w, const oclora_batch *batch, uint32_t ro
     const float *x = w->x + (size_t)x_row * (w->d_in + WORLD_PAD);
     double *yb = malloc(w->d_out * sizeof *yb);
     for (uint32_t o = 0; o < w->d_out; o++) {
-        yb[o] = w->flags ? w->y0[(size_t)x_row * (w->d_out + WORLD_PAD) + o] : 0.0;
-        for (uint32_t i = 0; !w->flags && i < w->d_in; i++)
+        yb[o] = w->flags & OCLORA_LINEAR_DELTA_ONLY
+                    ? w->y0[(size_t)x_row * (w->d_out + WORLD_PAD) + o]
+                    : 0.0;
+        for (uint32_t i = 0; !(w->flags & OCLORA_LINEAR_DELTA_ONLY) && i < w->d_in; i++)
             yb[o] += (double)w->values[(size_t)o * w->d_in + i] * x[i];
         y[o] = yb[o];
     }
@@ -273,7 +275,7 @@ static void run(world *w, const oclora_batch *batch, const uint32_t *x_rows, flo
         CHECK_OK(oclora_stream_write(stream, w->x_buffer, i * xs, (char *)w->x + x_rows[i] * xs, xs,
                                      &err),
                  &err);
-        if (w->flags)
+        if (w->flags & OCLORA_LINEAR_DELTA_ONLY)
             memcpy((char *)y + i * ys, (char *)w->y0 + x_rows[i] * ys, ys - WORLD_PAD * 4);
     }
     CHECK_OK(oclora_stream_write(stream, w->y_buffer, 0, y, n * ys, &err), &err);
@@ -314,6 +316,12 @@ void world_check(world *w)
     oclora_batch batch = {n, w->n_adapters, start, ids, weights};
     for (uint32_t row = 0; row < n; row++) order[row] = row;
     run(w, &batch, order, y);
+    float *tiles = malloc(n * stride * 4);
+    w->flags ^= OCLORA_LINEAR_TILES;
+    run(w, &batch, order, tiles);
+    w->flags ^= OCLORA_LINEAR_TILES;
+    differ += memcmp(tiles, y, n * stride * 4) != 0;
+    free(tiles);
     for (uint32_t row = 0; row < n; row++) {
         reference_row(w, &batch, row, row, want);
         double error = oclora_test_max_error(y + row * stride, want, w->d_out);
@@ -323,7 +331,7 @@ void world_check(world *w)
         oclora_batch one = {1, w->n_adapters, one_start, ids + start[row], weights + start[row]};
         run(w, &one, &row, alone);
         differ += memcmp(alone, y + row * stride, w->d_out * 4) != 0;
-        if (!one_start[1] && !w->flags) continue;
+        if (!one_start[1] && !(w->flags & OCLORA_LINEAR_DELTA_ONLY)) continue;
         for (uint32_t e = 0; e < one_start[1]; e++) weights[start[row] + e] *= 0.0f;
         if (row % 4) continue;
         float *base = malloc(stride * 4); /* weight 0 is the base product to the bit */

@@ -1,0 +1,60 @@
+#include "host/op/delta.h"
+
+/* A fused work-item does a whole chunk; above this many multiply-adds in one, and with too few
+ * chunks to keep the device busy, tiles of two launches are better. */
+enum { FUSED_WORK = 1 << 17, FUSED_ITEMS_PER_UNIT = 2, N_ARGS = 29 };
+
+bool oclora_linear_fuses(const oclora_linear_call *c)
+{
+    const uint32_t never =
+        OCLORA_LANES_CORE | OCLORA_LANES_MULTIPLY | OCLORA_LANES_ROUTER | OCLORA_LANES_SCALED;
+    if (c->gpu || c->flags & OCLORA_LINEAR_TILES || c->summary.flags & never ||
+        !(c->summary.flags & OCLORA_LANES_LOW_RANK))
+        return false;
+    const oclora_device *device = oclora_context_device(oclora_stream_context(c->stream));
+    uint64_t rows = c->work->n_hidden / c->work->n_chunks + 1;
+    uint64_t work = rows * c->summary.rank_max * ((uint64_t)c->weight->d_in + c->weight->d_out);
+    return work <= FUSED_WORK || c->work->n_chunks >= FUSED_ITEMS_PER_UNIT * device->compute_units;
+}
+
+oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t count,
+                                  oclora_error *err)
+{
+    const oclora_linear_call *c = &calls[0];
+    uint32_t stride = 1;
+    for (uint32_t i = 0; i < count; i++)
+        if (calls[i].summary.rank_max > stride) stride = calls[i].summary.rank_max;
+    uint64_t floats = (uint64_t)c->work->n_hidden * stride;
+    oclora_buffer *hidden = NULL;
+    OCLORA_TRY(
+        oclora_stream_scratch(c->stream, OCLORA_SCRATCH_HIDDEN, count * floats * 4, &hidden, err));
+    oclora_arg a[N_ARGS];
+    a[0] = oclora_arg_buffer(c->lanes->pool);
+    a[1] = oclora_arg_u64(0);
+    a[2] = oclora_arg_buffer(c->lanes->lanes);
+    a[6] = oclora_arg_buffer(c->work->buffer);
+    a[7] = oclora_arg_u64(0);
+    a[8] = oclora_arg_u64(c->work->row_offset);
+    a[9] = oclora_arg_u64(c->work->entry_offset);
+    a[10] = oclora_arg_u64(c->work->weight_offset);
+    a[11] = oclora_arg_buffer(c->x->buffer);
+    a[12] = oclora_arg_u64(c->x->offset);
+    a[13] = oclora_arg_u64(c->x->nb[1]);
+    a[14] = oclora_arg_buffer(hidden);
+    a[15] = oclora_arg_u64(0);
+    a[16] = oclora_arg_u64(floats);
+    a[17] = oclora_arg_u32(stride);
+    a[18] = oclora_arg_buffer(c->y->buffer);
+    for (uint32_t i = 0; i < OCLORA_FUSED_LAYERS; i++) {
+        const oclora_linear_call *m = &calls[i < count ? i : 0];
+        a[3 + i] =
+            oclora_arg_u64((uint64_t)m->weight->id * m->lanes->n_adapters * sizeof(oclora_lane));
+        a[19 + i] = oclora_arg_u64(m->y->offset);
+        a[22 + i] = oclora_arg_u64(m->y->nb[1]);
+        a[25 + i] = oclora_arg_u32(m->weight->d_out);
+    }
+    a[28] = oclora_arg_u32(c->weight->d_in);
+    oclora_kernel_ref kernel = {"lora_fused", "lora_fused", ""};
+    const size_t global[2] = {count, c->work->n_chunks}, local[2] = {1, 1};
+    return oclora_stream_launch(c->stream, &kernel, a, N_ARGS, 2, global, local, err);
+}
