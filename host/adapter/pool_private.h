@@ -118,7 +118,8 @@ void oclora_pool_move_begin(oclora_pool *pool); /* mutex held; waits for the tok
 void oclora_pool_move_end(oclora_pool *pool);   /* mutex held */
 /* Token and mutex held: takes the adapter off the device; its memory joins `clears`. */
 oclora_status oclora_pool_evict(oclora_pool *pool, oclora_pool_adapter *adapter, oclora_error *err);
-/* Token held, mutex not: clears, then writes, then waits. Empties both lists. */
+/* Token held, mutex not: clears, then writes, then waits. Empties both lists; what could not be
+ * cleared stays listed. */
 oclora_status oclora_pool_move_run(oclora_pool *pool, oclora_error *err);
 
 #endif

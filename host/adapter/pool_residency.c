@@ -64,8 +64,10 @@ oclora_status oclora_pool_move_run(oclora_pool *pool, oclora_error *err)
         if (status == OCLORA_OK) status = oclora_event_wait(event, err);
     }
     oclora_event_destroy(event);
-    pool->clears.count = 0;
     pool->writes.count = 0;
+    /* What could not be cleared is tried again before anything else is written: until then nothing
+     * becomes resident, so a late clear never meets a later tenant's data. */
+    if (status == OCLORA_OK) pool->clears.count = 0;
     return status;
 }
 
@@ -105,9 +107,6 @@ static oclora_status place_part(oclora_pool *pool, oclora_pool_part *part, oclor
         return OCLORA_OK;
     }
     OCLORA_TRY(list_reserve(pool, &pool->writes, 1, err));
-    /* Room to clear all of this again, should the upload fail. */
-    OCLORA_TRY(oclora_reserve(&pool->env, &pool->clears.moves, &pool->clears.capacity,
-                              pool->writes.count + 1, sizeof *pool->clears.moves, err));
     OCLORA_TRY(take_block(pool, part->bytes, &offset, err));
     const oclora_status status = oclora_blob_add(&pool->blobs, part, offset, err);
     if (status != OCLORA_OK) {
@@ -206,31 +205,42 @@ static void settle(oclora_pool *pool, const pool_hold *hold, bool written, oclor
     }
 }
 
+/* Runs the lists without the mutex: it is not held while the device works. */
+static oclora_status run_unlocked(oclora_pool *pool, oclora_error *err)
+{
+    pthread_mutex_unlock(&pool->mutex);
+    const oclora_status status = oclora_pool_move_run(pool, err);
+    pthread_mutex_lock(&pool->mutex);
+    return status;
+}
+
+static oclora_status place_held(oclora_pool *pool, const pool_hold *hold, oclora_error *err)
+{
+    for (uint32_t i = 0; i < hold->count; i++) {
+        oclora_pool_adapter *adapter = held(pool, hold, i);
+        if (adapter->state != OCLORA_ADAPTER_RESIDENT && adapter->state != OCLORA_ADAPTER_LOADING)
+            OCLORA_TRY(place_adapter(pool, adapter, err));
+    }
+    /* Room to clear all of this again, should the upload fail. */
+    return list_reserve(pool, &pool->clears, pool->writes.count, err);
+}
+
 static oclora_status load_held(oclora_pool *pool, const pool_hold *hold, oclora_error *err)
 {
-    oclora_status status = OCLORA_OK;
-    for (uint32_t i = 0; i < hold->count && status == OCLORA_OK; i++) {
-        oclora_pool_adapter *adapter = held(pool, hold, i);
-        if (adapter->state == OCLORA_ADAPTER_RESIDENT || adapter->state == OCLORA_ADAPTER_LOADING)
-            continue;
-        status = place_adapter(pool, adapter, err);
-    }
+    /* Left from a failure: as long as it fails nothing is planned, so the list does not grow. */
+    if (pool->clears.count > 0) OCLORA_TRY(run_unlocked(pool, err));
+    oclora_status status = place_held(pool, hold, err);
     if (status != OCLORA_OK) {
         pool->writes.count = 0;
         settle(pool, hold, false, status);
+        run_unlocked(pool, NULL); /* evictions made on the way; their failure is not this one */
+        return status;
     }
-    /* The mutex is not held while the device works. Evictions made before a failure still have to
-     * be cleared; their failure does not replace the first error. */
-    pthread_mutex_unlock(&pool->mutex);
-    const oclora_status moved = oclora_pool_move_run(pool, status == OCLORA_OK ? err : NULL);
-    pthread_mutex_lock(&pool->mutex);
-    if (status != OCLORA_OK) return status;
-    settle(pool, hold, true, moved);
-    if (moved == OCLORA_OK) return OCLORA_OK;
-    pthread_mutex_unlock(&pool->mutex);
-    oclora_pool_move_run(pool, NULL);
-    pthread_mutex_lock(&pool->mutex);
-    return oclora_error_prefix(err, moved, "adapter upload");
+    status = run_unlocked(pool, err);
+    settle(pool, hold, true, status);
+    if (status == OCLORA_OK) return OCLORA_OK;
+    run_unlocked(pool, NULL);
+    return oclora_error_prefix(err, status, "adapter upload");
 }
 
 oclora_status oclora_pool_acquire(oclora_pool *pool, const oclora_adapter_handle *handles,
