@@ -309,7 +309,7 @@ static void compact(oclora_plan *plan)
 
 void oclora_plan_fuse(oclora_plan *plan)
 {
-    fusion f = {plan, &plan->graph, NULL};
+    fusion f = {plan, &plan->placed, NULL};
     f.step_of = oclora_alloc(&plan->env, plan->graph.n_nodes, sizeof *f.step_of);
     if (f.step_of == NULL) return; /* one by one is as right */
     memset(f.step_of, 0xff, plan->graph.n_nodes * sizeof *f.step_of);

@@ -5,7 +5,7 @@
 #include "host/graph/plan.h"
 #include "host/op/fused.h"
 
-/* The call of a NORM or ROPE step over `graph` (the plan's or the caller's, equal in all but time).
+/* The call of a NORM or ROPE step over the plan's placed graph.
  */
 void oclora_step_norm_call(const oclora_graph *graph, const oclora_step *step,
                            oclora_norm_call *out);

@@ -123,8 +123,12 @@ oclora_status oclora_plan_create(oclora_plan **out, const oclora_env *env,
     plan->graph = *graph;
     plan->graph.tensors = copy_of(env, graph->tensors, graph->n_tensors, sizeof *graph->tensors);
     plan->graph.nodes = copy_of(env, graph->nodes, graph->n_nodes, sizeof *graph->nodes);
+    plan->placed = plan->graph;
+    plan->placed.tensors = copy_of(env, graph->tensors, graph->n_tensors, sizeof *graph->tensors);
+    plan->is_moved = oclora_alloc(env, graph->n_tensors, 1);
     plan->steps = oclora_alloc(env, graph->n_nodes, sizeof *plan->steps);
-    if (!plan->graph.tensors || !plan->graph.nodes || !plan->steps) {
+    if (!plan->graph.tensors || !plan->graph.nodes || !plan->steps || !plan->placed.tensors ||
+        !plan->is_moved) {
         oclora_fail_memory(err, bytes, "a graph's plan");
         goto fail;
     }
@@ -133,6 +137,7 @@ oclora_status oclora_plan_create(oclora_plan **out, const oclora_env *env,
     for (uint32_t i = 0; i < graph->n_nodes && status == OCLORA_OK; i++)
         status = add_step(plan, i, err);
     if (status != OCLORA_OK) goto fail;
+    if (fuse) oclora_plan_move(plan);
     if (fuse) oclora_plan_fuse(plan);
     *out = plan;
     return OCLORA_OK;
@@ -150,6 +155,8 @@ void oclora_plan_destroy(oclora_plan *plan)
     /* The graph's arrays are this plan's own copies. */
     oclora_release(&env, (void *)plan->graph.tensors);
     oclora_release(&env, (void *)plan->graph.nodes);
+    oclora_release(&env, (void *)plan->placed.tensors);
+    oclora_release(&env, plan->is_moved);
     oclora_release(&env, plan->steps);
     oclora_release(&env, plan);
 }

@@ -43,7 +43,11 @@ enum { OCLORA_ROW_SETS = 16, OCLORA_ROW_SET_NONE = UINT32_MAX };
 
 typedef struct oclora_plan {
     oclora_env env;
-    oclora_graph graph; /* own copies of tensors and nodes */
+    oclora_graph graph;  /* own copies of tensors and nodes */
+    oclora_graph placed; /* the same nodes over tensors some of which lie elsewhere: what runs */
+    uint8_t *is_moved;   /* [n_tensors] lies in the runner's memory, at placed's offset */
+    uint64_t moved_bytes;
+    const oclora_buffer *moved_buffer; /* what moved tensors name at the moment */
     oclora_row_plan rows;
     oclora_step *steps;
     uint32_t n_steps;
@@ -73,6 +77,13 @@ oclora_status oclora_plan_cache_get(oclora_plan_cache *cache, const oclora_env *
                                     const oclora_graph *graph, bool fuse, oclora_plan **out,
                                     oclora_error *err);
 void oclora_plan_cache_clear(oclora_plan_cache *cache);
+
+/* move.c: gives results that die within the graph, and whose memory a sibling product wants too
+ * early, a place of their own. Nothing else can tell. */
+void oclora_plan_move(oclora_plan *plan);
+
+/* Names the buffer of at least moved_bytes that moved tensors lie in. */
+void oclora_plan_place(oclora_plan *plan, oclora_buffer *buffer);
 
 /* fuse.c: puts the steps of a plan together. Every tensor is written as before; the order of steps
  * changes only between nodes whose memory does not meet. */

@@ -24,6 +24,7 @@ void oclora_runner_destroy(oclora_runner *runner)
     (void)oclora_runner_bind(runner, NULL, NULL);
     oclora_plan_cache_clear(&runner->plans);
     oclora_lane_table_destroy(runner->lanes);
+    oclora_buffer_destroy(runner->moved);
     for (uint32_t i = 0; i < OCLORA_ROW_SETS; i++) {
         oclora_row_work_destroy(runner->slots[i].work);
         oclora_release(&env, runner->slots[i].csr);

@@ -37,7 +37,8 @@ struct oclora_runner {
     size_t staging_capacity;
     uint32_t *streams; /* [n_tokens] */
     size_t streams_capacity;
-    uint32_t fuse; /* 0: every node on its own, for finding faults */
+    oclora_buffer *moved; /* where plans put results that they moved */
+    uint32_t fuse;        /* 0: every node on its own, for finding faults */
 };
 
 /* What one run does about adapters. */

@@ -36,8 +36,24 @@ static oclora_status check_member(oclora_runner *runner, const oclora_graph *gra
                        (unsigned long long)d->ne[2], (unsigned long long)d->ne[3]);
 }
 
+/* One buffer serves the plans of a runner in turn; a run ends with all its work done. */
+static oclora_status place(oclora_runner *runner, oclora_plan *plan, oclora_error *err)
+{
+    uint64_t have = runner->moved != NULL ? oclora_buffer_bytes(runner->moved) : 0;
+    if (plan->moved_bytes > have) {
+        oclora_buffer *made = NULL;
+        OCLORA_TRY(oclora_buffer_create(&made, oclora_stream_context(runner->stream),
+                                        plan->moved_bytes, err));
+        oclora_buffer_destroy(runner->moved);
+        runner->moved = made;
+    }
+    oclora_plan_place(plan, runner->moved);
+    return OCLORA_OK;
+}
+
 oclora_status oclora_steps_check(oclora_runner *runner, oclora_plan *plan, oclora_error *err)
 {
+    OCLORA_TRY(place(runner, plan, err));
     if (plan->checked) return OCLORA_OK;
     for (uint32_t i = 0; i < plan->n_steps; i++)
         for (uint32_t m = 0; m < OCLORA_STEP_MEMBERS; m++)
@@ -50,7 +66,7 @@ static oclora_status run_products(const oclora_run *run, const oclora_step *step
 {
     const oclora_runner *runner = run->runner;
     oclora_group_call call;
-    oclora_step_group_call(run->graph, step, &call);
+    oclora_step_group_call(&run->plan->placed, step, &call);
     for (uint32_t i = 0; i < call.count; i++)
         if (run->adapted && oclora_assignment_targets(run->map, call.weight[i]->id) &&
             runner->slots[step->row_set].ready)
@@ -66,17 +82,17 @@ static oclora_status run_step(const oclora_run *run, const oclora_step *step, oc
         return run_products(run, step, err);
     case OCLORA_STEP_NORM: {
         oclora_norm_call call;
-        oclora_step_norm_call(run->graph, step, &call);
+        oclora_step_norm_call(&run->plan->placed, step, &call);
         return oclora_add_norm(stream, &call, err);
     }
     case OCLORA_STEP_ROPE: {
         oclora_rope_call call;
-        oclora_step_rope_call(run->graph, step, &call);
+        oclora_step_rope_call(&run->plan->placed, step, &call);
         return oclora_rope_store(stream, &call, err);
     }
     default: {
         oclora_op_call call;
-        oclora_plan_call(run->graph, &run->graph->nodes[step->member[0]], &call);
+        oclora_plan_call(&run->plan->placed, &run->plan->placed.nodes[step->member[0]], &call);
         return oclora_op_run(stream, &call, err);
     }
     }
@@ -89,7 +105,7 @@ oclora_status oclora_run_steps(const oclora_run *run, oclora_error *err)
         oclora_status status = run_step(run, step, err);
         if (status != OCLORA_OK)
             return oclora_error_prefix(err, status, "graph node %u (%s)", step->at,
-                                       oclora_op_name(run->graph->nodes[step->at].op));
+                                       oclora_op_name(run->plan->placed.nodes[step->at].op));
     }
     return OCLORA_OK;
 }

@@ -83,6 +83,81 @@ static void steps_on(const oclora_test_device *device)
     world_close(&w);
 }
 
+static int32_t product_of(const world *w, const builder *b, uint32_t weight, uint32_t layer)
+{
+    for (uint32_t i = 0; i < b->graph.n_nodes; i++) {
+        const oclora_node *node = &b->nodes[i];
+        if (node->op == OCLORA_OP_MUL_MAT && b->tensors[node->src[0]].weight == w->weight[weight] &&
+            layer-- == 0)
+            return node->dst;
+    }
+    return -1;
+}
+
+static void put(builder *b, int32_t tensor, uint64_t offset)
+{
+    uint64_t from = b->tensors[tensor].view.offset;
+    for (uint32_t i = 0; i < b->graph.n_tensors; i++)
+        if (b->tensors[i].root == tensor) b->tensors[i].view.offset += offset - from;
+}
+
+/* As llama.cpp's graphs are: q is rotated before v's product, which takes q's memory; later
+ * attention takes all of it. */
+static void reuse(builder *b, const world *w, const builder_llama *g)
+{
+    for (uint32_t layer = 0; layer < LAYERS; layer++) {
+        int32_t q = product_of(w, b, 0, layer);
+        int32_t rope = b->tensors[g->q[layer]].producer;
+        int32_t v = b->tensors[product_of(w, b, 2, layer)].producer;
+        oclora_node early = b->nodes[rope];
+        for (int32_t i = rope; i > v; i--) {
+            b->nodes[i] = b->nodes[i - 1];
+            b->tensors[b->nodes[i].dst].producer = i;
+        }
+        b->nodes[v] = early;
+        b->tensors[early.dst].producer = v;
+        /* The reshape before the rope moves with it: views do no work, so its place is no matter.
+         */
+        put(b, product_of(w, b, 2, layer), b->tensors[q].view.offset);
+        put(b, b->tensors[g->o_in[layer]].root, b->tensors[q].view.offset);
+    }
+}
+
+static void reuse_on(const oclora_test_device *device)
+{
+    oclora_error err = {0};
+    world w = {0};
+    if (world_open(&w, device)) {
+        const world_batch batch = {0, STREAMS, 1, 0, true, 0};
+        float logits[3][STREAMS * VOCAB];
+        for (uint32_t run = 0; run < 3; run++) { /* as it is, reused and fused, reused and not */
+            builder_llama g;
+            builder *b = world_graph(&w, &batch, &g);
+            w.runner->fuse = run != 2;
+            oclora_plan_cache_clear(&w.runner->plans);
+            if (run > 0) reuse(b, &w, &g);
+            if (run > 0) CHECK_INT(counts_of(b).steps, LAYERS * 9 + EDGES);
+            CHECK_OK(oclora_runner_run(w.runner, NULL, &b->graph, &err), &err);
+            world_read(&w, b, g.logits, logits[run], sizeof logits[run]);
+            CHECK(memcmp(logits[run], logits[0], sizeof logits[0]) == 0);
+            free(b);
+        }
+        /* Were q's product an output, it could not be moved. */
+        builder_llama g;
+        builder *b = world_graph(&w, &batch, &g);
+        reuse(b, &w, &g);
+        b->tensors[product_of(&w, b, 0, 0)].flags |= OCLORA_TENSOR_OUTPUT;
+        CHECK(counts_of(b).steps > LAYERS * 9 + EDGES);
+        free(b);
+    }
+    world_close(&w);
+}
+
+static void test_reuse(void)
+{
+    oclora_test_each_device(OCLORA_TEST_OWN_CLASS, reuse_on);
+}
+
 static void test_steps(void)
 {
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, steps_on);
@@ -173,6 +248,7 @@ static void test_launches(void)
 int main(void)
 {
     const oclora_test tests[] = {{"what is put together", test_steps},
+                                 {"memory an allocator uses twice", test_reuse},
                                  {"the same bits as one by one", test_bits},
                                  {"launches", test_launches}};
     return oclora_test_main("graph fuse", tests, sizeof tests / sizeof tests[0]);
