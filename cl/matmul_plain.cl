@@ -4,7 +4,7 @@
  * any stride in dimension 0 if it is dense. Planes (ne2, ne3) of a repeat over those of x: plane i2
  * of x meets plane i2 / repeat2 of a. One order for every output: 16 accumulators over k mod 16, k
  * ascending, then one fixed tree. It does not depend on NT, the row's place, or the device class.
- * matmul_cpu: work-group of 1; makes 4 m of NT n; global = (ceil(m / 4), ceil(n / NT), planes).
+ * matmul_cpu: work-group of 1; makes 32 m of NT n; global = (ceil(m / 32), ceil(n / NT), planes).
  * matmul_gpu: work-group of 64, one m each, x staged in local memory; global = (m up to 64s, ..).
  */
 #pragma OPENCL FP_CONTRACT OFF
@@ -17,13 +17,22 @@
 #ifndef NT
 #define NT 4
 #endif
-#define MT 4
+#define MT     4
+#define A_SIZE (A_TYPE == W_F32 ? 4 : 2) /* of dense types */
+#define M_SPAN 32
+
+/* Sums of neighbours of a, then of b. Four rounds over 16 vectors leave the sum of vector j in lane
+ * j, added in the same order as sum_lanes does. */
+float16 merge(float16 a, float16 b)
+{
+    return (float16)(a.even, b.even) + (float16)(a.odd, b.odd);
+}
 
 float sum_lanes(float16 v)
 {
-    float8 a = v.lo + v.hi;
-    float4 b = a.lo + a.hi;
-    float2 c = b.lo + b.hi;
+    float8 a = v.even + v.odd;
+    float4 b = a.even + a.odd;
+    float2 c = b.even + b.odd;
     return c.x + c.y;
 }
 
@@ -31,8 +40,7 @@ float sum_lanes(float16 v)
 float16 load_a(__global const uchar *row, ulong k, ulong stride, uint count)
 {
 #if A_TYPE <= 2
-    const uint size = A_TYPE == W_F32 ? 4 : 2;
-    if (count < 16 || stride != size) {
+    if (count < 16 || stride != A_SIZE) {
         float part[16];
         for (uint j = 0; j < 16; j++)
             part[j] = j < count ? value1(row + (k + j) * stride, 0, A_TYPE) : 0.0f;
@@ -69,22 +77,31 @@ long plane_of(__global const uchar *id, uint has_ids, ulong plane2, ulong n_expe
         uint x_type, __global const uchar *ids, ulong ids_offset, ulong n_expert, ulong ni0,       \
         ulong ni1, ulong n_x, uint has_ids
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
+/* MT rows of a times NT rows of x. Inlined, or the accumulators would live in memory. */
+__attribute__((always_inline)) void multiply_tile(float16 acc[NT][MT],
+                                                  __global const uchar *const *a_row,
+                                                  __global const uchar *const *x_row, ulong n_k,
+                                                  ulong na0, ulong nx0, uint x_type)
 {
-    ulong m = (ulong)get_global_id(0) * MT, n = (ulong)get_global_id(1) * NT;
-    ulong i2 = get_global_id(2) % planes2, i3 = get_global_id(2) / planes2;
-    __global const uchar *a_row[MT], *x_row[NT];
-    long plane = plane_of(ids + ids_offset + n * ni0 + i2 * ni1, has_ids, i2 / repeat2, n_expert);
-    __global const uchar *a_plane = a + a_offset + max(plane, 0L) * na2 + i3 / repeat3 * na3;
-    __global const uchar *x_plane = x + x_offset + i2 * nx2 + i3 * nx3;
-    for (uint j = 0; j < MT; j++) a_row[j] = a_plane + min(m + j, n_m - 1) * na1;
-    for (uint j = 0; j < NT; j++) x_row[j] = x_plane + min(n + j, n_n - 1) % n_x * nx1;
-    float16 acc[NT][MT];
 #pragma unroll
     for (uint t = 0; t < NT; t++)
 #pragma unroll
         for (uint j = 0; j < MT; j++) acc[t][j] = 0.0f;
-    for (ulong k = 0; k < n_k; k += 16) {
+    /* Whole groups of rows without gaps go without a question inside the loop. */
+    const bool plain = x_type == TYPE_F32 && nx0 == 4 && (A_TYPE > 2 || na0 == A_SIZE);
+    ulong k = 0;
+    for (ulong end = plain ? n_k & ~15UL : 0; k < end; k += 16) {
+        float16 w[MT];
+#pragma unroll
+        for (uint j = 0; j < MT; j++) w[j] = values16(a_row[j], k, A_TYPE);
+#pragma unroll
+        for (uint t = 0; t < NT; t++) {
+            float16 v = vload16(0, (__global const float *)x_row[t] + k);
+#pragma unroll
+            for (uint j = 0; j < MT; j++) acc[t][j] = fma(w[j], v, acc[t][j]);
+        }
+    }
+    for (; k < n_k; k += 16) {
         uint count = (uint)min((ulong)16, n_k - k);
         float16 w[MT];
 #pragma unroll
@@ -96,11 +113,43 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
             for (uint j = 0; j < MT; j++) acc[t][j] = fma(w[j], v, acc[t][j]);
         }
     }
-    for (uint t = 0; t < NT; t++) {
-        __global float *out =
-            (__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3);
-        for (uint j = 0; j < MT; j++)
-            if (n + t < n_n && m + j < n_m) out[m + j] = plane < 0 ? NAN : sum_lanes(acc[t][j]);
+}
+
+/* The sums of row t's MT accumulators. */
+__attribute__((always_inline)) float4 sums_of(const float16 acc[MT])
+{
+    float16 v = merge(acc[0], acc[1]), w = merge(acc[2], acc[3]);
+    v = merge(v, w);
+    float8 a = v.even + v.odd;
+    return a.even + a.odd;
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
+{
+    ulong m_first = (ulong)get_global_id(0) * M_SPAN, n = (ulong)get_global_id(1) * NT;
+    ulong m_last = min(m_first + M_SPAN, n_m);
+    ulong i2 = get_global_id(2) % planes2, i3 = get_global_id(2) / planes2;
+    __global const uchar *a_row[MT], *x_row[NT];
+    long plane = plane_of(ids + ids_offset + n * ni0 + i2 * ni1, has_ids, i2 / repeat2, n_expert);
+    __global const uchar *a_plane = a + a_offset + max(plane, 0L) * na2 + i3 / repeat3 * na3;
+    __global const uchar *x_plane = x + x_offset + i2 * nx2 + i3 * nx3;
+    for (uint j = 0; j < NT; j++) x_row[j] = x_plane + min(n + j, n_n - 1) % n_x * nx1;
+    for (ulong m = m_first; m < m_last; m += MT) {
+        for (uint j = 0; j < MT; j++) a_row[j] = a_plane + min(m + j, n_m - 1) * na1;
+        float16 acc[NT][MT];
+        multiply_tile(acc, a_row, x_row, n_k, na0, nx0, x_type);
+        for (uint t = 0; t < NT && n + t < n_n; t++) {
+            __global float *out =
+                (__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3) + m;
+            float4 sums = plane < 0 ? (float4)(NAN) : sums_of(acc[t]);
+            if (m + MT <= n_m) {
+                vstore4(sums, 0, out);
+            } else {
+                float part[MT];
+                vstore4(sums, 0, part);
+                for (uint j = 0; m + j < n_m; j++) out[j] = part[j];
+            }
+        }
     }
 }
 

@@ -51,25 +51,40 @@ __kernel void repeat(__global uchar *dst, ulong dst_offset, __global const uchar
                  bytes);
 }
 
+/* `count` elements from s to d, `ds` and `ss` bytes apart. */
+void move_run(__global uchar *d, ulong ds, __global const uchar *s, ulong ss, ulong count,
+              uint dst_type, uint src_type, uint bytes)
+{
+    ulong j = 0;
+    if (dst_type == src_type && bytes == 4 && ds == 4 && ss == 4)
+        for (; j + 16 <= count; j += 16)
+            vstore16(vload16(0, (__global const uint *)(s + j * 4)), 0,
+                     (__global uint *)(d + j * 4));
+    if (dst_type == src_type) {
+        for (; j < count; j++) move_one(d + j * ds, s + j * ss, bytes);
+    } else {
+        for (; j < count; j++) store_one(d + j * ds, dst_type, load_one(s + j * ss, src_type));
+    }
+}
+
 /* Element number i of src becomes element number i of dst, whatever their shapes; equal or dense
- * types. A work-item moves `span` elements: global = (ceil(count / span)). */
+ * types. A work-item moves `span` elements, in runs that stay in a row of both: global =
+ * (ceil(count / span)). */
 __kernel void reshape_copy(__global uchar *dst, ulong dst_offset, __global const uchar *src,
                            ulong src_offset, ulong count, ulong ed0, ulong ed1, ulong ed2,
                            SHAPE(nd), ulong es0, ulong es1, ulong es2, SHAPE(ns), uint dst_type,
                            uint src_type, uint bytes, uint span)
 {
     ulong last = min((ulong)(get_global_id(0) + 1) * span, count);
-    for (ulong i = (ulong)get_global_id(0) * span; i < last; i++) {
-        ulong r = i / ed0, t = i / es0;
-        __global uchar *d = dst + dst_offset + i % ed0 * nd0 + r % ed1 * nd1 + r / ed1 % ed2 * nd2 +
-                            r / ed1 / ed2 * nd3;
-        __global const uchar *s = src + src_offset + i % es0 * ns0 + t % es1 * ns1 +
-                                  t / es1 % es2 * ns2 + t / es1 / es2 * ns3;
-        if (dst_type == src_type) {
-            move_one(d, s, bytes);
-        } else {
-            store_one(d, dst_type, load_one(s, src_type));
-        }
+    for (ulong i = (ulong)get_global_id(0) * span; i < last;) {
+        ulong r = i / ed0, t = i / es0, d0 = i - r * ed0, s0 = i - t * es0;
+        __global uchar *d =
+            dst + dst_offset + d0 * nd0 + r % ed1 * nd1 + r / ed1 % ed2 * nd2 + r / ed1 / ed2 * nd3;
+        __global const uchar *s =
+            src + src_offset + s0 * ns0 + t % es1 * ns1 + t / es1 % es2 * ns2 + t / es1 / es2 * ns3;
+        ulong run = min(min(ed0 - d0, es0 - s0), last - i);
+        move_run(d, nd0, s, ns0, run, dst_type, src_type, bytes);
+        i += run;
     }
 }
 

@@ -36,6 +36,17 @@ float16 logits(__global const float *x, __global const uchar *mask, uint mask_ty
     return v + vload16(0, part);
 }
 
+void store_row(__global float *y, ulong i, ulong n, float16 v)
+{
+    if (i + 16 <= n) {
+        vstore16(v, 0, y + i);
+        return;
+    }
+    float part[16];
+    vstore16(v, 0, part);
+    for (uint j = 0; i + j < n; j++) y[i + j] = part[j];
+}
+
 #define ARGS                                                                                       \
     __global uchar *dst, ulong dst_offset, __global const uchar *src, ulong src_offset,            \
         __global const uchar *mask, ulong mask_offset, __global const float *sinks,                \
@@ -66,22 +77,16 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_cpu(ARGS)
     for (ulong i = 0; i < n; i += 16) {
         float16 e = exp(logits(x, m, mask_type, i, n, scale, slope) - best);
         acc += e;
+        store_row(y, i, n, e);
     }
     float8 a8 = acc.lo + acc.hi;
     float4 a4 = a8.lo + a8.hi;
     float sum = (a4.x + a4.z) + (a4.y + a4.w);
     if (has_sinks) sum += exp(sink - best);
     float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
-    for (ulong i = 0; i < n; i += 16) {
-        float16 e = exp(logits(x, m, mask_type, i, n, scale, slope) - best) * inverse;
-        if (i + 16 <= n) {
-            vstore16(e, 0, y + i);
-        } else {
-            float part[16];
-            vstore16(e, 0, part);
-            for (uint j = 0; i + j < n; j++) y[i + j] = part[j];
-        }
-    }
+    ulong i = 0;
+    for (; i + 16 <= n; i += 16) vstore16(vload16(0, y + i) * inverse, 0, y + i);
+    for (; i < n; i++) y[i] *= inverse;
 }
 
 float logit(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,

@@ -17,7 +17,7 @@ static bool matmul_fits(const oclora_tensor *a, const oclora_tensor *x, const oc
 static oclora_status launch(oclora_stream *stream, const oclora_tensor *a, const oclora_tensor *x,
                             const oclora_tensor *ids, const oclora_tensor *y, oclora_error *err)
 {
-    enum { TILE_M = 4, GPU_WIDTH = 64 };
+    enum { CPU_SPAN = 32, GPU_WIDTH = 64 };
     const oclora_tensor none = {.ne = {1, 1, 1, 1}};
     const bool cpu = oclora_stream_is_cpu(stream);
     const uint64_t tile_n = ids != NULL || y->ne[1] == 1 ? 1 : 4;
@@ -44,7 +44,7 @@ static oclora_status launch(oclora_stream *stream, const oclora_tensor *a, const
     char defines[40];
     snprintf(defines, sizeof(defines), "-DA_TYPE=%u -DNT=%u", a->type, (unsigned)tile_n);
     const oclora_kernel_ref kernel = {"matmul_plain", cpu ? "matmul_cpu" : "matmul_gpu", defines};
-    const uint64_t per_group = cpu ? TILE_M : GPU_WIDTH;
+    const uint64_t per_group = cpu ? CPU_SPAN : GPU_WIDTH;
     const uint64_t groups[3] = {(a->ne[1] + per_group - 1) / per_group,
                                 (y->ne[1] + tile_n - 1) / tile_n, y->ne[2] * y->ne[3]};
     return oclora_launch_groups(stream, &kernel, &list, groups, cpu ? 1 : GPU_WIDTH, err);
