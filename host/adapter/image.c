@@ -66,6 +66,19 @@ void oclora_adapter_image_destroy(oclora_adapter_image *image)
     oclora_release(&env, image);
 }
 
+void oclora_adapter_image_keep(oclora_adapter_image *image,
+                               bool (*wanted)(void *user, const char *name), void *user)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < image->n_modules; i++) {
+        if (wanted(user, image->modules[i].name))
+            image->modules[kept++] = image->modules[i];
+        else
+            release_module(&image->env, &image->modules[i]);
+    }
+    image->n_modules = kept;
+}
+
 oclora_status oclora_image_add_module(oclora_adapter_image *image, size_t *capacity,
                                       const char *name, size_t length, oclora_module **out,
                                       oclora_error *err)

@@ -99,6 +99,11 @@ typedef struct oclora_adapter_image {
 
 enum { OCLORA_NAMING_PEFT = 1, OCLORA_NAMING_GGUF = 2 };
 
+/* Drops the modules that `wanted` answers false for, before the image is added to a pool. Their
+ * factors' memory goes with the image. */
+void oclora_adapter_image_keep(oclora_adapter_image *image,
+                               bool (*wanted)(void *user, const char *name), void *user);
+
 void oclora_adapter_image_destroy(oclora_adapter_image *image); /* NULL and half-built allowed */
 
 #endif

@@ -55,6 +55,7 @@ static oclora_status compute(backend *own, struct ggml_cgraph *graph, oclora_err
     oclora_graph translated;
     oclora_session *map;
     own->ran = false;
+    OCLORA_TRY(oclora_ggml_session_renew(own->session, own->runner, err));
     OCLORA_TRY(oclora_ggml_session_configure(own->session, err));
     OCLORA_TRY(find_map(own, &map, err));
     OCLORA_TRY(oclora_ggml_translate(&own->translator, graph, &translated, err));

@@ -59,6 +59,7 @@ struct oclora_ggml_session {
     oclora_pool *pool;
     oclora_session *map;
     uint32_t n_backends;     /* of the host, alive */
+    bool orphaned;           /* the model of `pool` was freed under a living backend */
     bool configured;         /* the settings of OCLORA_CONFIG are in force */
     oclora_error refusal;    /* why the session's graphs are refused, if not OK */
     oclora_error last_error; /* of the last graph that was refused */
@@ -167,6 +168,10 @@ oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session,
 /* The state of a KV cache was overwritten from outside; refused from now on if a map is in force.
  */
 void oclora_ggml_session_restored(struct oclora_ggml_session *session, const char *what);
+/* A host that keeps its backend (an RPC worker) may free one model and load another: the adapters
+ * of the first are dropped before the next graph of that backend. */
+oclora_status oclora_ggml_session_renew(struct oclora_ggml_session *session, oclora_runner *runner,
+                                        oclora_error *err);
 /* A backend of the host was made (+1) or is gone (-1). */
 void oclora_ggml_session_count_backend(struct oclora_ggml_session *session, int change);
 /* Sets options; fails once an adapter is loaded. `model_path` may be NULL. Takes the lock. */

@@ -33,18 +33,20 @@ static bool ends_with(const char *text, const char *end)
 }
 
 /* Quantised matrices are weights whatever their name; others must be called so, since activations
- * and caches have the same types. */
+ * and caches have the same types. Biases are looked up by adapters that scale them (IA3). */
 static bool is_weight(const oclora_ggml_plugin *plugin, const struct ggml_tensor *t)
 {
     if (t->view_src != NULL || t->op != 0) return false; /* only leaves; 0 is no operator */
     if ((t->flags & (GGML_TENSOR_FLAG_INPUT | GGML_TENSOR_FLAG_OUTPUT)) != 0) return false;
-    if (t->ne[1] < 2 || t->ne[2] != 1 || t->ne[3] != 1) return false;
+    if (t->ne[2] != 1 || t->ne[3] != 1) return false;
+    bool bias = t->type == GGML_TYPE_F32 && t->ne[1] == 1 && ends_with(t->name, ".bias");
+    if (t->ne[1] < 2 && !bias) return false;
     if (t->ne[0] < 1 || t->ne[0] > UINT32_MAX || t->ne[1] > UINT32_MAX) return false;
     oclora_type type = oclora_host_type((int)t->type);
     if (type == OCLORA_TYPE_COUNT || type == OCLORA_TYPE_F64) return false;
     if (type >= OCLORA_TYPE_I8 && type <= OCLORA_TYPE_I64) return false;
     bool plain = type == OCLORA_TYPE_F32 || type == OCLORA_TYPE_F16 || type == OCLORA_TYPE_BF16;
-    if (plain && !ends_with(t->name, ".weight")) return false;
+    if (plain && !bias && !ends_with(t->name, ".weight")) return false;
     uint64_t row = oclora_type_row_bytes(type, (uint64_t)t->ne[0]);
     return row != 0 && t->nb[1] == row && plugin->abi.ggml_nbytes(t) == row * (uint64_t)t->ne[1];
 }

@@ -1,5 +1,6 @@
 #include "plugin/ggml/plugin.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,9 +86,26 @@ void oclora_ggml_session_count(struct oclora_ggml_session *session,
     if (gone && session->n_backends == 0)
         drop_adapters(session);
     else if (gone)
-        oclora_fail(&session->refusal, OCLORA_WRONG_STATE,
-                    "the model was freed before its context; the session's adapters are gone");
+        session->orphaned = true;
     pthread_mutex_unlock(&session->lock);
+}
+
+oclora_status oclora_ggml_session_renew(struct oclora_ggml_session *session, oclora_runner *runner,
+                                        oclora_error *err)
+{
+    oclora_status status = OCLORA_OK;
+    pthread_mutex_lock(&session->lock);
+    if (session->orphaned && session->n_backends > 1) {
+        status = oclora_fail(err, OCLORA_WRONG_STATE,
+                             "the model that the session's adapters were loaded for was freed "
+                             "while other contexts live");
+    } else if (session->orphaned) {
+        (void)oclora_runner_bind(runner, NULL, NULL);
+        drop_adapters(session);
+        session->orphaned = false;
+    }
+    pthread_mutex_unlock(&session->lock);
+    return status;
 }
 
 void oclora_ggml_session_count_backend(struct oclora_ggml_session *session, int change)
@@ -210,6 +228,16 @@ static oclora_status check_layers(const struct oclora_ggml_session *session,
     return OCLORA_OK;
 }
 
+/* Over RPC each worker serves the weights it was given and the adapters' share of them. */
+static bool is_here(void *user, const char *module)
+{
+    char name[OCLORA_WEIGHT_NAME];
+    int length = snprintf(name, sizeof name, "%s.weight", module);
+    if (length < 0 || (size_t)length >= sizeof name) return false;
+    if (oclora_base_find(user, name) != NULL) return true;
+    return strcmp(module, "output") == 0 && oclora_base_find(user, "token_embd.weight") != NULL;
+}
+
 static oclora_status add_image(struct oclora_ggml_session *session, const char *name,
                                oclora_adapter_image *image, oclora_error *err)
 {
@@ -220,7 +248,10 @@ static oclora_status add_image(struct oclora_ggml_session *session, const char *
         oclora_adapter_to_gguf_names(image, session->has_model ? &session->model : NULL, err));
     if (session->store != OCLORA_STORE_AUTO)
         OCLORA_TRY(oclora_adapter_narrow(image, session->store, err));
-    OCLORA_TRY(check_layers(session, image, err));
+    if (session->partial)
+        oclora_adapter_image_keep(image, is_here, oclora_pool_base(session->pool));
+    else
+        OCLORA_TRY(check_layers(session, image, err));
     return oclora_pool_add(session->pool, name, image, &handle, err);
 }
 
