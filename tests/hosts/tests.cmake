@@ -18,10 +18,11 @@ if(TARGET ggml-oclora AND TARGET oclora-generate)
         foreach(runtime pocl intel)
             add_test(NAME hosts_${name}_${runtime} COMMAND ${ARGN} --runtime ${runtime})
             set_tests_properties(hosts_${name}_${runtime} PROPERTIES
-                LABELS hosts TIMEOUT 1200 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+                LABELS hosts TIMEOUT 1200 SKIP_RETURN_CODE 77 RUN_SERIAL ON
+                ENVIRONMENT "OCLORA_LLAMA_DIR=${OCLORA_LLAMA_DIR}")
         endforeach()
     endfunction()
-    foreach(name golden_batch alone f32_logits bad_input)
+    foreach(name golden_batch alone f32_logits bad_input server rpc)
         oclora_add_host_test(${name} "${Python3_EXECUTABLE}"
             "${CMAKE_CURRENT_SOURCE_DIR}/hosts/${name}.py" --build "${PROJECT_BINARY_DIR}")
     endforeach()
