@@ -6,7 +6,7 @@
 #include "lora_types.cl"
 
 #define UNROLL _Pragma("unroll")
-enum { ROW_TILE = 4, RANK_TILE = 4, OUTPUT_TILE = 64 };
+enum { ROW_TILE = 4, RANK_TILE = 4, OUTPUT_TILE = 64, OUTPUTS = 256 };
 #ifndef WIDE_TILE
 #define WIDE_TILE 128 /* outputs of a one-row tile */
 #endif

@@ -41,7 +41,6 @@
 
 #ifndef OCLORA_CLASS_GPU
 #include "lora_cpu.cl"
-enum { OUTPUTS = 256 };
 
 /* Whether all entries of the chunk may be added one after the other without the base product. */
 inline bool is_additive(__global const lora_lane *lanes, __global const uint *entries, uint n)

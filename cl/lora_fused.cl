@@ -34,8 +34,9 @@ lora_fused(__global const uchar *restrict pool, ulong pool_offset,
             chunk.entry_first + e)];
         for (uint j0 = 0; j0 < lane.rank; j0 += RANK_TILE)
             shrink_ranks(&lane, pool, &rows, e, x_base + x_offset, x_stride, d_in, j0);
-        if (lane.rank || lane.c)
-            expand_outputs(&lane, pool, &rows, e, rows.hidden, y_base + y_offset, y_stride, d_out, 0,
-                           d_out);
+        if (!lane.rank && !lane.c) continue;
+        for (uint o = 0; o < d_out; o += OUTPUTS) /* so much of B stays near for all rows */
+            expand_outputs(&lane, pool, &rows, e, rows.hidden, y_base + y_offset, y_stride, d_out, o,
+                           min(o + OUTPUTS, d_out));
     }
 }
