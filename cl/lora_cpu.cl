@@ -1,7 +1,7 @@
-/* lora_cpu.cl - SHRINK and EXPAND for CPU-class devices: one work-item, explicit vectors, tiles of 4 rows
- * by 4 rank rows (shrink) and 4 rows by 64 outputs (expand), or one row by 128 outputs. Included by the
- * LoRA kernels; compiles alone. What each sum's order is stands in lora_shrink.cl and lora_expand.cl;
- * every tile keeps it, so results do not depend on which was taken. */
+/* lora_cpu.cl - SHRINK and EXPAND for CPU-class devices: one work-item, explicit vectors, tiles of
+ * 4 rows by 4 rank rows (shrink) and 4 rows by 64 outputs (expand), or one row by 128 outputs.
+ * Included by the LoRA kernels; compiles alone. What each sum's order is stands in lora_shrink.cl
+ * and lora_expand.cl; every tile keeps it, so results do not depend on which was taken. */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_types.cl"
 
@@ -22,7 +22,8 @@ inline float grouped_input(__global const float *x, uint k, uint group)
 inline float16 grouped16(__global const float *x, uint k, uint n, uint group)
 {
     float values[16];
-    _Pragma("unroll 1") for (uint i = 0; i < 16; i++) values[i] = i < n ? grouped_input(x, k + i, group) : 0.0f;
+    _Pragma("unroll 1") for (uint i = 0; i < 16; i++) values[i] =
+        i < n ? grouped_input(x, k + i, group) : 0.0f;
     return vload16(0, values);
 }
 
@@ -38,15 +39,15 @@ inline float sum16(float16 v)
 #define LOAD_F16(row, i) vload_half16(0, (__global const half *)(row) + (i))
 #define LOAD_ANY(row, i) factor_values16(type, row, i)
 
-/* partial[r * 4 + j] = the 16 partial sums of A[j][k] x[r][k], k < n / 16 * 16, for R rows and 4 rank rows;
- * a_row[j] and x_row[r] are rows. */
+/* partial[r * 4 + j] = the 16 partial sums of A[j][k] x[r][k], k < n / 16 * 16, for R rows and 4
+ * rank rows; a_row[j] and x_row[r] are rows. */
 #define SHRINK_TILE(name, R, LOAD)                                                                 \
     inline void name(uint type, __global const uchar *const *a_row,                                \
                      __global const float *const *x_row, uint n, float *partial)                   \
     {                                                                                              \
         float16 s[R][RANK_TILE];                                                                   \
-        UNROLL for (int r = 0; r < R; r++)                                                         \
-            UNROLL for (int j = 0; j < RANK_TILE; j++) s[r][j] = 0.0f;                             \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int j = 0; j < RANK_TILE; j++) s[r][j] =    \
+            0.0f;                                                                                  \
         for (uint k = 0; k + 16 <= n; k += 16) {                                                   \
             float16 a[RANK_TILE];                                                                  \
             UNROLL for (int j = 0; j < RANK_TILE; j++) a[j] = LOAD(a_row[j], k);                   \
@@ -56,9 +57,8 @@ inline float sum16(float16 v)
                 UNROLL for (int j = 0; j < RANK_TILE; j++) s[r][j] = fma(x, a[j], s[r][j]);        \
             }                                                                                      \
         }                                                                                          \
-        UNROLL for (int r = 0; r < R; r++)                                                         \
-            UNROLL for (int j = 0; j < RANK_TILE; j++)                                             \
-                vstore16(s[r][j], r * RANK_TILE + j, partial);                                     \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int j = 0; j < RANK_TILE; j++)              \
+            vstore16(s[r][j], r *RANK_TILE + j, partial);                                          \
     }
 
 SHRINK_TILE(shrink_1_f32, 1, LOAD_F32)
@@ -69,8 +69,9 @@ SHRINK_TILE(shrink_4_f16, 4, LOAD_F16)
 SHRINK_TILE(shrink_4_any, 4, LOAD_ANY)
 
 /* Goes on with inputs k0 .. n, of any group. */
-inline void shrink_rest(uint type, __global const uchar *const *a_row, __global const float *const *x_row,
-                        uint n_rows, uint k0, uint n, uint group, float *partial)
+inline void shrink_rest(uint type, __global const uchar *const *a_row,
+                        __global const float *const *x_row, uint n_rows, uint k0, uint n,
+                        uint group, float *partial)
 {
     _Pragma("unroll 1") for (uint k = k0; k < n; k += 16)
     {
@@ -89,7 +90,8 @@ inline void shrink_rest(uint type, __global const uchar *const *a_row, __global 
     }
 }
 
-/* out[r][o .. o + 16 V) += w[r] * (beta o sum_j h[r][j] B[j] + c) for R rows; whole vectors only. */
+/* out[r][o .. o + 16 V) += w[r] * (beta o sum_j h[r][j] B[j] + c) for R rows; whole vectors only.
+ */
 #define EXPAND_TILE(name, R, V, LOAD)                                                              \
     inline void name(const lora_lane *lane, __global const uchar *pool,                            \
                      __global const float *const *h_row, const float *w,                           \
@@ -126,8 +128,8 @@ EXPAND_TILE(expand_4_f16, 4, 4, LOAD_F16)
 EXPAND_TILE(expand_4_any, 4, 4, LOAD_ANY)
 
 /* sum_j h[j] B[j][o .. o + n), n <= 16. */
-inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global const float *h, uint o,
-                        uint n, uint d_out)
+inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global const float *h,
+                        uint o, uint n, uint d_out)
 {
     ulong row = factor_row_bytes(lane->type_b, d_out);
     float16 sum = 0.0f;
@@ -142,22 +144,22 @@ inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global
 
 /* The rows a chunk works on, and what they share. */
 typedef struct rows_of {
-    __global const uint *index;    /* of x and y, per row of the chunk */
-    __global const float *weight;  /* per hidden slot of the chunk */
-    __global float *hidden;        /* of the chunk's first slot */
+    __global const uint *index;   /* of x and y, per row of the chunk */
+    __global const float *weight; /* per hidden slot of the chunk */
+    __global float *hidden;       /* of the chunk's first slot */
     uint hidden_stride;
     uint n_rows;
     uint n_entries;
 } rows_of;
 
 /* Slot of (row i, entry e) within the chunk. */
-#define SLOT(rows, i, e) ((i) * (rows)->n_entries + (e))
+#define SLOT(rows, i, e)       ((i) * (rows)->n_entries + (e))
 #define HIDDEN_ROW(rows, slot) ((rows)->hidden + (ulong)(slot) * (rows)->hidden_stride)
 
-/* SHRINK of entry e for rank rows [j0, j0 + 4) cut at the rank, all rows of the chunk. Past the last rank
- * row the last is computed again and not stored. */
-inline void shrink_ranks(const lora_lane *lane, __global const uchar *pool, const rows_of *rows, uint e,
-                         __global const uchar *x, ulong x_stride, uint d_in, uint j0)
+/* SHRINK of entry e for rank rows [j0, j0 + 4) cut at the rank, all rows of the chunk. Past the
+ * last rank row the last is computed again and not stored. */
+inline void shrink_ranks(const lora_lane *lane, __global const uchar *pool, const rows_of *rows,
+                         uint e, __global const uchar *x, ulong x_stride, uint d_in, uint j0)
 {
     uint n = d_in / lane->group, type = lane->type_a, n_j = min((uint)RANK_TILE, lane->rank - j0);
     ulong row_bytes = factor_row_bytes(type, n);
@@ -172,25 +174,32 @@ inline void shrink_ranks(const lora_lane *lane, __global const uchar *pool, cons
             x_row[r] = (__global const float *)(x + rows->index[i + r] * x_stride);
         uint whole = lane->group == 1 ? n / 16 * 16 : 0;
         if (count == 1) {
-            if (type == TYPE_F16) shrink_1_f16(type, a_row, x_row, whole, partial);
-            else if (type == TYPE_F32) shrink_1_f32(type, a_row, x_row, whole, partial);
-            else shrink_1_any(type, a_row, x_row, whole, partial);
+            if (type == TYPE_F16)
+                shrink_1_f16(type, a_row, x_row, whole, partial);
+            else if (type == TYPE_F32)
+                shrink_1_f32(type, a_row, x_row, whole, partial);
+            else
+                shrink_1_any(type, a_row, x_row, whole, partial);
         } else {
-            if (type == TYPE_F16) shrink_4_f16(type, a_row, x_row, whole, partial);
-            else if (type == TYPE_F32) shrink_4_f32(type, a_row, x_row, whole, partial);
-            else shrink_4_any(type, a_row, x_row, whole, partial);
+            if (type == TYPE_F16)
+                shrink_4_f16(type, a_row, x_row, whole, partial);
+            else if (type == TYPE_F32)
+                shrink_4_f32(type, a_row, x_row, whole, partial);
+            else
+                shrink_4_any(type, a_row, x_row, whole, partial);
         }
         shrink_rest(type, a_row, x_row, count, whole, n, lane->group, partial);
         for (uint r = 0; r < count; r++)
             for (uint j = 0; j < n_j; j++)
-                HIDDEN_ROW(rows, SLOT(rows, i + r, e))[j0 + j] =
+                HIDDEN_ROW(rows, SLOT(rows, i + r, e))
+                [j0 + j] =
                     POOL_FLOATS(lane->scale)[j0 + j] * sum16(vload16(r * RANK_TILE + j, partial));
         i += count;
     }
 }
 
-/* EXPAND of entry e, which has no u and does not multiply, for outputs [o, end), all rows of the chunk.
- * `h` is like rows->hidden, or h' = M h where the adapter has a core. */
+/* EXPAND of entry e, which has no u and does not multiply, for outputs [o, end), all rows of the
+ * chunk. `h` is like rows->hidden, or h' = M h where the adapter has a core. */
 inline void expand_outputs(const lora_lane *lane, __global const uchar *pool, const rows_of *rows,
                            uint e, __global const float *h, __global uchar *y, ulong y_stride,
                            uint d_out, uint o_first, uint end)
@@ -208,14 +217,20 @@ inline void expand_outputs(const lora_lane *lane, __global const uchar *pool, co
             w[r] = rows->weight[slot];
         }
         for (; count == 1 && o + WIDE_TILE <= end && type <= TYPE_F16; o += WIDE_TILE) {
-            if (type == TYPE_F16) expand_1_f16(lane, pool, h_row, w, y_row, o, d_out);
-            else expand_1_f32(lane, pool, h_row, w, y_row, o, d_out);
+            if (type == TYPE_F16)
+                expand_1_f16(lane, pool, h_row, w, y_row, o, d_out);
+            else
+                expand_1_f32(lane, pool, h_row, w, y_row, o, d_out);
         }
         for (; o + OUTPUT_TILE <= end; o += OUTPUT_TILE) {
-            if (count == 1) expand_1_any(lane, pool, h_row, w, y_row, o, d_out);
-            else if (type == TYPE_F16) expand_4_f16(lane, pool, h_row, w, y_row, o, d_out);
-            else if (type == TYPE_F32) expand_4_f32(lane, pool, h_row, w, y_row, o, d_out);
-            else expand_4_any(lane, pool, h_row, w, y_row, o, d_out);
+            if (count == 1)
+                expand_1_any(lane, pool, h_row, w, y_row, o, d_out);
+            else if (type == TYPE_F16)
+                expand_4_f16(lane, pool, h_row, w, y_row, o, d_out);
+            else if (type == TYPE_F32)
+                expand_4_f32(lane, pool, h_row, w, y_row, o, d_out);
+            else
+                expand_4_any(lane, pool, h_row, w, y_row, o, d_out);
         }
         for (; o < end; o += 16) {
             uint n = min(16u, end - o);

@@ -6,18 +6,18 @@
  * rowscale.cl).
  *
  *
- * Order per output: t = sum_j h[j] B[j][o] by fma, j ascending from 0; then t * beta, + c, fma(u - 1, yb,
- * t), fma(w, t, y). The same in both classes and for every chunk; with a weight of 0 a row has no entry
- * and is not touched.
+ * Order per output: t = sum_j h[j] B[j][o] by fma, j ascending from 0; then t * beta, + c, fma(u -
+ * 1, yb, t), fma(w, t, y). The same in both classes and for every chunk; with a weight of 0 a row
+ * has no entry and is not touched.
  *
- * Grid. CPU class: (ceil(d_out / 256), chunks), groups of 1. GPU class: (d_out rounded up to 64, chunks),
- * groups of 64. hidden is f32 [n_hidden][hidden_stride]; where an adapter has a core its h begins at
- * g_offset of the same buffer. Any d_out; y rows of any stride (bytes, multiple of 4). */
+ * Grid. CPU class: (ceil(d_out / 256), chunks), groups of 1. GPU class: (d_out rounded up to 64,
+ * chunks), groups of 64. hidden is f32 [n_hidden][hidden_stride]; where an adapter has a core its h
+ * begins at g_offset of the same buffer. Any d_out; y rows of any stride (bytes, multiple of 4). */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_types.cl"
 
 #define LANE(adapter) (((__global const lora_lane *)(lanes + lane_offset))[adapter])
-#define Y_ROW(m) ((__global float *)(y_base + y_offset + (ulong)(m)*y_stride))
+#define Y_ROW(m)      ((__global float *)(y_base + y_offset + (ulong)(m)*y_stride))
 #define HIDDEN(lane, slot)                                                                         \
     ((__global const float *)(h_base + ((lane).core ? g_offset : h_offset)) +                      \
      (ulong)(slot)*hidden_stride)
@@ -71,7 +71,8 @@ inline void expand_any(EXPAND_ARGS, uint first, uint end)
                                     : (float16)(1.0f);
                     t = fma(u, m, t);
                 }
-                if (!lane.n_mul) t = expand16(&lane, pool + lane.b, HIDDEN(lane, slot + e), o, n, d_out);
+                if (!lane.n_mul)
+                    t = expand16(&lane, pool + lane.b, HIDDEN(lane, slot + e), o, n, d_out);
                 if (lane.beta) t *= floats16(POOL_FLOATS(lane.beta) + o, n);
                 if (lane.c) t += floats16(POOL_FLOATS(lane.c) + o, n);
                 if (lane.u) t = fma(floats16(POOL_FLOATS(lane.u) + o, n) - 1.0f, base, t);
@@ -92,8 +93,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_
         expand_any(EXPAND_PASS, first, end);
         return;
     }
-    rows_of rows = {&WORK_ROW(chunk.row_first), &WORK_WEIGHT(chunk.hidden_first), 0, hidden_stride,
-                    chunk.n_rows, chunk.n_entries};
+    rows_of rows = {&WORK_ROW(chunk.row_first),
+                    &WORK_WEIGHT(chunk.hidden_first),
+                    0,
+                    hidden_stride,
+                    chunk.n_rows,
+                    chunk.n_entries};
     for (uint e = 0; e < chunk.n_entries; e++) {
         lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
         if (lane.rank || lane.c)

@@ -1,9 +1,10 @@
-/* lora_fused.cl - SHRINK and EXPAND of a chunk in one work-item, for up to three weights that share x
- * (q, k and v; gate and up). CPU class only; the sums are those of lora_shrink.cl and lora_expand.cl.
+/* lora_fused.cl - SHRINK and EXPAND of a chunk in one work-item, for up to three weights that share
+ * x (q, k and v; gate and up). CPU class only; the sums are those of lora_shrink.cl and
+ * lora_expand.cl.
  *
- * Preconditions beyond theirs: no adapter of the batch has u, a core, a router or multiplies in these
- * weights. Grid (weights, chunks), groups of 1. Weight i has its lanes at l<i>, rows of y at y<i> (stride
- * s<i>) and d<i> outputs; its hidden vectors begin hidden_floats * i floats into h. */
+ * Preconditions beyond theirs: no adapter of the batch has u, a core, a router or multiplies in
+ * these weights. Grid (weights, chunks), groups of 1. Weight i has its lanes at l<i>, rows of y at
+ * y<i> (stride s<i>) and d<i> outputs; its hidden vectors begin hidden_floats * i floats into h. */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_cpu.cl"
 #include "lora_types.cl"
@@ -13,8 +14,8 @@ lora_fused(__global const uchar *restrict pool, ulong pool_offset,
            __global const uchar *restrict lanes, ulong l0, ulong l1, ulong l2, WORK_ARGS,
            __global const uchar *restrict x_base, ulong x_offset, ulong x_stride,
            __global uchar *restrict h_base, ulong h_offset, ulong hidden_floats, uint hidden_stride,
-           __global uchar *restrict y_base, ulong y0, ulong y1, ulong y2, ulong s0, ulong s1, ulong s2,
-           uint d0, uint d1, uint d2, uint d_in)
+           __global uchar *restrict y_base, ulong y0, ulong y1, ulong y2, ulong s0, ulong s1,
+           ulong s2, uint d0, uint d1, uint d2, uint d_in)
 {
     uint g = get_global_id(0);
     ulong lane_offset = g == 0 ? l0 : g == 1 ? l1 : l2, y_offset = g == 0 ? y0 : g == 1 ? y1 : y2;
@@ -30,13 +31,13 @@ lora_fused(__global const uchar *restrict pool, ulong pool_offset,
                     chunk.n_rows,
                     chunk.n_entries};
     for (uint e = 0; e < chunk.n_entries; e++) {
-        lora_lane lane = ((__global const lora_lane *)(lanes + lane_offset))[WORK_ENTRY(
-            chunk.entry_first + e)];
+        lora_lane lane =
+            ((__global const lora_lane *)(lanes + lane_offset))[WORK_ENTRY(chunk.entry_first + e)];
         for (uint j0 = 0; j0 < lane.rank; j0 += RANK_TILE)
             shrink_ranks(&lane, pool, &rows, e, x_base + x_offset, x_stride, d_in, j0);
         if (!lane.rank && !lane.c) continue;
         for (uint o = 0; o < d_out; o += OUTPUTS) /* so much of B stays near for all rows */
-            expand_outputs(&lane, pool, &rows, e, rows.hidden, y_base + y_offset, y_stride, d_out, o,
-                           min(o + OUTPUTS, d_out));
+            expand_outputs(&lane, pool, &rows, e, rows.hidden, y_base + y_offset, y_stride, d_out,
+                           o, min(o + OUTPUTS, d_out));
     }
 }

@@ -1,18 +1,19 @@
-/* lora_select.cl - SELECT: a top-k router inside the layer. For every hidden slot whose adapter routes,
- * logits = gate x; the top_k largest are kept (ties to the lower index), weighed by softmax(kept /
- * temperature); rank row j of the slot's hidden vector is multiplied by the weight of its expert
- * j / (rank / n_experts), 0 where it was not kept. Runs between SHRINK and EXPAND.
+/* lora_select.cl - SELECT: a top-k router inside the layer. For every hidden slot whose adapter
+ * routes, logits = gate x; the top_k largest are kept (ties to the lower index), weighed by
+ * softmax(kept / temperature); rank row j of the slot's hidden vector is multiplied by the weight
+ * of its expert j / (rank / n_experts), 0 where it was not kept. Runs between SHRINK and EXPAND.
  *
- * Order: select_logits sums k ascending in 16 partial sums by k mod 16, added as a tree; the softmax
- * subtracts the largest, experts in index order. The same in both classes and for every chunk.
+ * Order: select_logits sums k ascending in 16 partial sums by k mod 16, added as a tree; the
+ * softmax subtracts the largest, experts in index order. The same in both classes and for every
+ * chunk.
  *
- * Grids, any group: select_logits (n_experts_max, chunks), select_top_k (1, chunks). `logits` is f32
- * [n_hidden][logit_stride], logit_stride >= every n_experts; hidden as in lora_shrink.cl. */
+ * Grids, any group: select_logits (n_experts_max, chunks), select_top_k (1, chunks). `logits` is
+ * f32 [n_hidden][logit_stride], logit_stride >= every n_experts; hidden as in lora_shrink.cl. */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_types.cl"
 
 #define LANE(adapter) (((__global const lora_lane *)(lanes + lane_offset))[adapter])
-#define LOGITS(slot) ((__global const float *)(l_base + l_offset) + (ulong)(slot) * logit_stride)
+#define LOGITS(slot)  ((__global const float *)(l_base + l_offset) + (ulong)(slot)*logit_stride)
 enum { ROUTER_KIND_TOP_K = 1 };
 
 __kernel void select_logits(__global const uchar *restrict pool, ulong pool_offset,
@@ -37,13 +38,14 @@ __kernel void select_logits(__global const uchar *restrict pool, ulong pool_offs
             for (; k + 16 <= d_in; k += 16)
                 s = fma(vload16(0, x + k), factor_values16(lane.type_gate, gate, k), s);
             if (k < d_in)
-                s = fma(floats16(x + k, d_in - k),
-                        factor_tail16(lane.type_gate, gate, k, d_in - k), s);
+                s = fma(floats16(x + k, d_in - k), factor_tail16(lane.type_gate, gate, k, d_in - k),
+                        s);
             float8 a = s.lo + s.hi;
             float4 b = a.lo + a.hi;
             float2 c = b.lo + b.hi;
             uint slot = chunk.hidden_first + i * chunk.n_entries + e;
-            ((__global float *)(l_base + l_offset))[(ulong)slot * logit_stride + expert] = c.x + c.y;
+            ((__global float *)(l_base + l_offset))[(ulong)slot * logit_stride + expert] =
+                c.x + c.y;
         }
     }
 }
@@ -73,7 +75,8 @@ __kernel void select_top_k(__global const uchar *restrict lanes, ulong lane_offs
             float largest = logits[0], sum = 0.0f;
             for (uint x = 1; x < n; x++) largest = fmax(largest, logits[x]);
             for (uint x = 0; x < n; x++)
-                if (is_kept(logits, n, top_k, x)) sum += exp((logits[x] - largest) / lane.temperature);
+                if (is_kept(logits, n, top_k, x))
+                    sum += exp((logits[x] - largest) / lane.temperature);
             for (uint x = 0; x < n; x++) {
                 bool kept = is_kept(logits, n, top_k, x);
                 float weight = kept ? exp((logits[x] - largest) / lane.temperature) / sum : 0.0f;

@@ -1,14 +1,16 @@
-/* lora_shrink.cl - SHRINK: hidden[slot][j] = scale[j] * sum_k A[j][k] (P x)[k] for every hidden slot
- * (chunk, row, entry) of a work list and every rank row j of the slot's adapter; P sums `group`
- * neighbours. lora_core then applies h' = M h where an adapter has a core. Reference variants.
+/* lora_shrink.cl - SHRINK: hidden[slot][j] = scale[j] * sum_k A[j][k] (P x)[k] for every hidden
+ * slot (chunk, row, entry) of a work list and every rank row j of the slot's adapter; P sums
+ * `group` neighbours. lora_core then applies h' = M h where an adapter has a core. Reference
+ * variants.
  *
  * Order per (row, rank row), whatever the chunk: CPU class, 16 partial sums by k mod 16, each k
  * ascending, added as a tree. GPU class, 64 partial sums by k mod 64, added as a tree.
  *
- * Grid. CPU class: (rank tiles of 4, chunks), groups of 1. GPU class: (64 * rank tiles, chunks), groups
- * of 64. `lanes` begins at the weight's first lane. hidden is f32 [n_hidden][hidden_stride], and
- * hidden_stride >= every rank in use. Slots of adapters that leave the weight alone are not written.
- * Any d_in that is a multiple of the group; x rows of any stride (bytes, multiple of 4). */
+ * Grid. CPU class: (rank tiles of 4, chunks), groups of 1. GPU class: (64 * rank tiles, chunks),
+ * groups of 64. `lanes` begins at the weight's first lane. hidden is f32 [n_hidden][hidden_stride],
+ * and hidden_stride >= every rank in use. Slots of adapters that leave the weight alone are not
+ * written. Any d_in that is a multiple of the group; x rows of any stride (bytes, multiple of 4).
+ */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_types.cl"
 
@@ -19,8 +21,8 @@
         uint d_in
 
 #define LANE(adapter) (((__global const lora_lane *)(lanes + lane_offset))[adapter])
-#define X_ROW(m) ((__global const float *)(x_base + x_offset + (ulong)(m)*x_stride))
-#define HIDDEN(slot) ((__global float *)(h_base + h_offset) + (ulong)(slot)*hidden_stride)
+#define X_ROW(m)      ((__global const float *)(x_base + x_offset + (ulong)(m)*x_stride))
+#define HIDDEN(slot)  ((__global float *)(h_base + h_offset) + (ulong)(slot)*hidden_stride)
 
 #ifndef OCLORA_CLASS_GPU
 #include "lora_cpu.cl"
@@ -30,8 +32,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_shrink(SHRINK_
     pool += pool_offset;
     lora_chunk chunk = WORK_CHUNK(get_global_id(1));
     uint j0 = get_global_id(0) * RANK_TILE;
-    rows_of rows = {&WORK_ROW(chunk.row_first), &WORK_WEIGHT(chunk.hidden_first),
-                    HIDDEN(chunk.hidden_first), hidden_stride, chunk.n_rows, chunk.n_entries};
+    rows_of rows = {&WORK_ROW(chunk.row_first),
+                    &WORK_WEIGHT(chunk.hidden_first),
+                    HIDDEN(chunk.hidden_first),
+                    hidden_stride,
+                    chunk.n_rows,
+                    chunk.n_entries};
     for (uint e = 0; e < chunk.n_entries; e++) {
         lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
         if (j0 < lane.rank)
@@ -67,8 +73,10 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_shrink(SHR
             for (uint k = l; k < n; k += GROUP) {
                 float v = grouped_input(x, k, lane.group);
                 for (uint j = 0; j < RANK_TILE; j++)
-                    sums[j] = fma(v, factor_value(lane.type_a, pool + lane.a +
-                                                      (j0 + min(j, n_j - 1)) * row, k), sums[j]);
+                    sums[j] = fma(
+                        v,
+                        factor_value(lane.type_a, pool + lane.a + (j0 + min(j, n_j - 1)) * row, k),
+                        sums[j]);
             }
             for (uint j = 0; j < RANK_TILE; j++) partial[j][l] = sums[j];
             barrier(CLK_LOCAL_MEM_FENCE);
@@ -78,16 +86,17 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_shrink(SHR
                 barrier(CLK_LOCAL_MEM_FENCE);
             }
             if (l < n_j)
-                HIDDEN(chunk.hidden_first + i * chunk.n_entries + e)[j0 + l] =
-                    POOL_FLOATS(lane.scale)[j0 + l] * partial[l][0];
+                HIDDEN(chunk.hidden_first + i * chunk.n_entries + e)
+                [j0 + l] = POOL_FLOATS(lane.scale)[j0 + l] * partial[l][0];
             barrier(CLK_LOCAL_MEM_FENCE);
         }
     }
 }
 #endif
 
-/* h'[slot] = M h[slot] for slots whose adapter has a core, k ascending; others are left as they are (the
- * reader looks at lane.core too). One work-item per (rank row, chunk); h' begins at g_offset of h. */
+/* h'[slot] = M h[slot] for slots whose adapter has a core, k ascending; others are left as they are
+ * (the reader looks at lane.core too). One work-item per (rank row, chunk); h' begins at g_offset
+ * of h. */
 __kernel void lora_core(__global const uchar *restrict pool, ulong pool_offset,
                         __global const uchar *restrict lanes, ulong lane_offset, WORK_ARGS,
                         __global uchar *h_base, ulong h_offset, ulong g_offset, uint hidden_stride)

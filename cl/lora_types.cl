@@ -1,11 +1,12 @@
 /* lora_types.cl - structs shared with the host (host/adapter/pool.h, host/batch/batch.h; sizes are
- * asserted in host/op/lanes.c), element types, and how factors are read. Included by the LoRA kernels;
- * compiles alone. */
+ * asserted in host/op/lanes.c), element types, and how factors are read. Included by the LoRA
+ * kernels; compiles alone. */
 #ifndef LORA_TYPES_CL
 #define LORA_TYPES_CL
 
 typedef struct lora_lane {
-    ulong a, b, scale, core, u, beta, c, mul_u, mul_v, gate; /* byte offsets into the pool, 0 = absent */
+    ulong a, b, scale, core, u, beta, c, mul_u, mul_v,
+        gate; /* byte offsets into the pool, 0 = absent */
     uint rank, group, type_a, type_b, n_mul, router;
     float temperature;
     uint type_gate;
@@ -21,9 +22,9 @@ enum { TYPE_F32 = 0, TYPE_F16 = 1, TYPE_BF16 = 2, TYPE_Q8_0 = 3 };
 #define WORK_ARGS                                                                                  \
     __global const uchar *restrict work, ulong chunk_offset, ulong row_offset, ulong entry_offset, \
         ulong weight_offset
-#define WORK_CHUNK(i) (((__global const lora_chunk *)(work + chunk_offset))[i])
-#define WORK_ROW(i) (((__global const uint *)(work + row_offset))[i])
-#define WORK_ENTRY(i) (((__global const uint *)(work + entry_offset))[i])
+#define WORK_CHUNK(i)  (((__global const lora_chunk *)(work + chunk_offset))[i])
+#define WORK_ROW(i)    (((__global const uint *)(work + row_offset))[i])
+#define WORK_ENTRY(i)  (((__global const uint *)(work + entry_offset))[i])
 #define WORK_WEIGHT(i) (((__global const float *)(work + weight_offset))[i])
 
 #define POOL_FLOATS(offset) ((__global const float *)(pool + (offset)))
@@ -31,8 +32,9 @@ enum { TYPE_F32 = 0, TYPE_F16 = 1, TYPE_BF16 = 2, TYPE_Q8_0 = 3 };
 /* Bytes of one row of n values. */
 inline ulong factor_row_bytes(uint type, uint n)
 {
-    return type == TYPE_F32 ? (ulong)n * 4
-                            : type == TYPE_Q8_0 ? (ulong)((n + 31) / 32) * 34 : (ulong)n * 2;
+    return type == TYPE_F32    ? (ulong)n * 4
+           : type == TYPE_Q8_0 ? (ulong)((n + 31) / 32) * 34
+                               : (ulong)n * 2;
 }
 
 /* Value i of a row. */
@@ -101,7 +103,7 @@ inline void store16(__global float *p, float16 v, uint n)
 }
 
 /* lora_lane.router */
-#define ROUTER_KIND(lane) ((lane).router & 255u)
-#define ROUTER_TOP_K(lane) ((lane).router >> 8 & 255u)
+#define ROUTER_KIND(lane)    ((lane).router & 255u)
+#define ROUTER_TOP_K(lane)   ((lane).router >> 8 & 255u)
 #define ROUTER_EXPERTS(lane) ((lane).router >> 16)
 #endif

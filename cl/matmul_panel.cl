@@ -1,17 +1,17 @@
 /* matmul_panel.cl - y[m][o] = sum_k x[m][k] * w[o][k] over a base weight in PANEL layout
  * (host/base/layout.h), f32 in and out, for any number of rows.
  *
- * Variants: -DTYPE=0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0, 5 q4_1. CPU class: panel_rows with -DMR=1, 4
- * or 8 rows a work-item and -DNV panels of 16 outputs; panel_tile for many rows. GPU class: the same
- * entries, a group of 16 outputs by 8 slices, and a local-memory tile.
+ * Variants: -DTYPE=0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0, 5 q4_1. CPU class: panel_rows with -DMR=1,
+ * 4 or 8 rows a work-item and -DNV panels of 16 outputs; panel_tile for many rows. GPU class: the
+ * same entries, a group of 16 outputs by 8 slices, and a local-memory tile.
  *
- * Order. CPU class: one accumulator per output, k ascending, fma(x, w, acc). GPU class: the inputs are
- * cut into 8 slices of whole blocks, each summed as above, and the slices are added in order. Both hold
- * for every entry and row count, so a row's result does not depend on the others.
+ * Order. CPU class: one accumulator per output, k ascending, fma(x, w, acc). GPU class: the inputs
+ * are cut into 8 slices of whole blocks, each summed as above, and the slices are added in order.
+ * Both hold for every entry and row count, so a row's result does not depend on the others.
  *
- * Preconditions: d_in % 32 == 0, d_out % 16 == 0, offsets and row strides (in bytes) multiples of 4 (w's
- * offset of 2), y apart from x and w. Rows past n_rows and panels past the last are never touched.
- * Many-row entries park running sums in y. */
+ * Preconditions: d_in % 32 == 0, d_out % 16 == 0, offsets and row strides (in bytes) multiples of 4
+ * (w's offset of 2), y apart from x and w. Rows past n_rows and panels past the last are never
+ * touched. Many-row entries park running sums in y. */
 #pragma OPENCL FP_CONTRACT OFF
 #ifndef TYPE
 #define TYPE 0
@@ -28,13 +28,13 @@
 
 /* Bytes of one panel in the values plane. */
 #if TYPE == 0
-#define PANEL_BYTES(d_in) ((ulong)(d_in) * 64)
+#define PANEL_BYTES(d_in) ((ulong)(d_in)*64)
 #elif TYPE == 1 || TYPE == 2
-#define PANEL_BYTES(d_in) ((ulong)(d_in) * 32)
+#define PANEL_BYTES(d_in) ((ulong)(d_in)*32)
 #elif TYPE == 3
-#define PANEL_BYTES(d_in) ((ulong)(d_in) * 16)
+#define PANEL_BYTES(d_in) ((ulong)(d_in)*16)
 #else
-#define PANEL_BYTES(d_in) ((ulong)(d_in) * 8)
+#define PANEL_BYTES(d_in) ((ulong)(d_in)*8)
 #endif
 #define SCALE_BYTES(d_in) ((ulong)(d_in)) /* f16 [d_in / 32][16] */
 
@@ -44,71 +44,82 @@
         __global uchar *restrict y_base, ulong y_offset, ulong y_stride, uint d_in, uint d_out,    \
         uint n_rows
 
-#define X_ROW(m) ((__global const float *)(x_base + x_offset + (ulong)(m) * x_stride))
-#define Y_ROW(m) ((__global float *)(y_base + y_offset + (ulong)(m) * y_stride))
+#define X_ROW(m) ((__global const float *)(x_base + x_offset + (ulong)(m)*x_stride))
+#define Y_ROW(m) ((__global float *)(y_base + y_offset + (ulong)(m)*y_stride))
 
 #ifndef OCLORA_CLASS_GPU
 #define HALF16(p) vload_half16(0, (__global const half *)(p))
-#define UNROLL _Pragma("unroll")
-#define UNROLL4 _Pragma("unroll 4")
+#define UNROLL    _Pragma("unroll")
+#define UNROLL4   _Pragma("unroll 4")
+#if MR == 8
+#define UNROLL_BLOCK _Pragma("unroll 1") /* more spills its accumulators on Intel's runtime */
+#else
+#define UNROLL_BLOCK UNROLL4
+#endif
 
-/* BLOCK32(b, q, USE): dequantises input block b of NV panels whose values begin at q, and hands every
- * input k = 32 b + j with its NV vectors of weights to USE(k, w). Panels lie PANEL_BYTES apart. */
+/* BLOCK32(b, q, USE): dequantises input block b of NV panels whose values begin at q, and hands
+ * every input k = 32 b + j with its NV vectors of weights to USE(k, w). Panels lie PANEL_BYTES
+ * apart. */
 #if TYPE == 0
 #define LOAD_DENSE(p) vload16(0, (__global const float *)(p))
-#define DENSE_BYTES 64
+#define DENSE_BYTES   64
 #elif TYPE == 1
 #define LOAD_DENSE(p) HALF16(p)
-#define DENSE_BYTES 32
+#define DENSE_BYTES   32
 #elif TYPE == 2
 #define LOAD_DENSE(p) as_float16(convert_uint16(vload16(0, (__global const ushort *)(p))) << 16)
-#define DENSE_BYTES 32
+#define DENSE_BYTES   32
 #endif
 
 #if TYPE <= 2
 #define BLOCK32(b, q, USE)                                                                         \
-    UNROLL4 for (uint j = 0; j < 32; j++) {                                                        \
+    UNROLL_BLOCK for (uint j = 0; j < 32; j++)                                                     \
+    {                                                                                              \
         float16 w[NV];                                                                             \
-        UNROLL for (int v = 0; v < NV; v++)                                                        \
-            w[v] = LOAD_DENSE(q + v * panel + ((ulong)(b) * 32 + j) * DENSE_BYTES);                \
-        USE((b) * 32 + j, w)                                                                       \
+        UNROLL for (int v = 0; v < NV; v++) w[v] =                                                 \
+            LOAD_DENSE(q + v * panel + ((ulong)(b)*32 + j) * DENSE_BYTES);                         \
+        USE((b)*32 + j, w)                                                                         \
     }
 #elif TYPE == 3
 #define BLOCK32(b, q, USE)                                                                         \
     float16 d[NV];                                                                                 \
-    UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b) * 32); \
-    UNROLL4 for (uint j = 0; j < 32; j++) {                                                        \
+    UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b)*32);   \
+    UNROLL_BLOCK for (uint j = 0; j < 32; j++)                                                     \
+    {                                                                                              \
         float16 w[NV];                                                                             \
-        UNROLL for (int v = 0; v < NV; v++)                                                        \
-            w[v] = convert_float16(vload16(0, (__global const char *)(q + v * panel +              \
-                                                   ((ulong)(b) * 32 + j) * 16))) * d[v];           \
-        USE((b) * 32 + j, w)                                                                       \
+        UNROLL for (int v = 0; v < NV; v++) w[v] =                                                 \
+            convert_float16(                                                                       \
+                vload16(0, (__global const char *)(q + v * panel + ((ulong)(b)*32 + j) * 16))) *   \
+            d[v];                                                                                  \
+        USE((b)*32 + j, w)                                                                         \
     }
 #else
 #if TYPE == 4
 #define FROM_NIBBLE(n, v) ((n)*d[v])
-#define NIBBLES(u) (convert_float16(u) - 8.0f)
+#define NIBBLES(u)        (convert_float16(u) - 8.0f)
 #define LOAD_MINIMA(b)
 #else
 #define FROM_NIBBLE(n, v) fma(n, d[v], mn[v])
-#define NIBBLES(u) convert_float16(u)
+#define NIBBLES(u)        convert_float16(u)
 #define LOAD_MINIMA(b)                                                                             \
     float16 mn[NV];                                                                                \
-    UNROLL for (int v = 0; v < NV; v++) mn[v] = HALF16(minima + v * scale_panel + (ulong)(b) * 32);
+    UNROLL for (int v = 0; v < NV; v++) mn[v] = HALF16(minima + v * scale_panel + (ulong)(b)*32);
 #endif
 #define BLOCK32(b, q, USE)                                                                         \
     float16 d[NV];                                                                                 \
-    UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b) * 32); \
+    UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b)*32);   \
     LOAD_MINIMA(b)                                                                                 \
-    UNROLL4 for (uint j = 0; j < 16; j++) {                                                        \
+    UNROLL_BLOCK for (uint j = 0; j < 16; j++)                                                     \
+    {                                                                                              \
         float16 w[NV], w1[NV];                                                                     \
-        UNROLL for (int v = 0; v < NV; v++) {                                                      \
-            int16 u = convert_int16(vload16(0, q + v * panel + ((ulong)(b) * 16 + j) * 16));       \
+        UNROLL for (int v = 0; v < NV; v++)                                                        \
+        {                                                                                          \
+            int16 u = convert_int16(vload16(0, q + v * panel + ((ulong)(b)*16 + j) * 16));         \
             w[v] = FROM_NIBBLE(NIBBLES(u & 15), v);                                                \
             w1[v] = FROM_NIBBLE(NIBBLES(u >> 4), v);                                               \
         }                                                                                          \
-        USE((b) * 32 + 2 * j, w)                                                                   \
-        USE((b) * 32 + 2 * j + 1, w1)                                                              \
+        USE((b)*32 + 2 * j, w)                                                                     \
+        USE((b)*32 + 2 * j + 1, w1)                                                                \
     }
 #endif
 
@@ -116,7 +127,9 @@
     ulong panel = PANEL_BYTES(d_in), scale_panel = SCALE_BYTES(d_in);                              \
     __global const uchar *q = w_base + w_offset + (p0)*panel;                                      \
     __global const uchar *scales = w_base + w_offset + d_plane + (p0)*scale_panel;                 \
-    __global const uchar *minima = w_base + w_offset + m_plane + (p0)*scale_panel;
+    __global const uchar *minima = w_base + w_offset + m_plane + (p0)*scale_panel;                 \
+    (void)scales;                                                                                  \
+    (void)minima;
 
 #define ACCUMULATE(k, w)                                                                           \
     UNROLL for (int r = 0; r < MR; r++)                                                            \
@@ -140,17 +153,16 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void panel_rows(MATMUL_A
     for (uint b = 0; b < d_in / 32; b++) {
         BLOCK32(b, q, ACCUMULATE)
     }
-    UNROLL for (int r = 0; r < MR; r++) if (m0 + r < n_rows)
-        UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], p0 + v, Y_ROW(m0 + r));
+    UNROLL for (int r = 0; r < MR; r++) if (m0 + r < n_rows) UNROLL for (int v = 0; v < NV; v++)
+        vstore16(acc[r][v], p0 + v, Y_ROW(m0 + r));
 }
 
 #define STORE_TILE(k, w) UNROLL for (int v = 0; v < NV; v++) tile[((k)-k0) * NV + v] = w[v];
 
-/* As above for many rows: each tile of inputs is dequantised once for rows [first, first + block_rows),
- * first = global id 1 times block_rows. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void panel_tile(MATMUL_ARGS,
-                                                                        uint panel_first,
-                                                                        uint block_rows)
+/* As above for many rows: each tile of inputs is dequantised once for rows [first, first +
+ * block_rows), first = global id 1 times block_rows. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+panel_tile(MATMUL_ARGS, uint panel_first, uint block_rows)
 {
     __local float16 tile[KP * NV];
     ulong p0 = panel_first + get_global_id(0) * NV;
@@ -168,8 +180,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void panel_tile(MATMUL_A
             {
                 uint m = min(m0 + r, m_end - 1);
                 x[r] = X_ROW(m) + k0;
-                UNROLL for (int v = 0; v < NV; v++)
-                    acc[r][v] = k0 ? vload16(p0 + v, Y_ROW(m)) : (float16)(0.0f);
+                UNROLL for (int v = 0; v < NV; v++) acc[r][v] =
+                    k0 ? vload16(p0 + v, Y_ROW(m)) : (float16)(0.0f);
             }
             UNROLL4 for (uint k = 0; k < kn; k++)
             {
@@ -255,8 +267,8 @@ __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void panel_rows(MA
 
 enum { TILE_ROWS = 32, TILE_INPUTS = 32 };
 
-/* Groups of (16 outputs, 8): a tile of 32 rows by 16 outputs, four rows a work-item; group id (panel,
- * tile). A slice is a whole number of 32-input steps. */
+/* Groups of (16 outputs, 8): a tile of 32 rows by 16 outputs, four rows a work-item; group id
+ * (panel, tile). A slice is a whole number of 32-input steps. */
 __kernel __attribute__((reqd_work_group_size(16, 8, 1))) void panel_tile(MATMUL_ARGS)
 {
     __local float xs[TILE_ROWS][TILE_INPUTS + 1], ws[TILE_INPUTS][16];

@@ -1,10 +1,10 @@
-/* rowscale.cl - ROWSCALE: the inputs of multiplicative adapters. For every hidden slot (chunk, row, entry)
- * of a work list whose adapter multiplies, row m_first[slot] + j of v is mul_v[j] o x (x itself where
- * mul_v is absent), j < n_mul. The base product over the rows of v then goes to lora_expand, which sums
- * them with mul_u.
+/* rowscale.cl - ROWSCALE: the inputs of multiplicative adapters. For every hidden slot (chunk, row,
+ * entry) of a work list whose adapter multiplies, row m_first[slot] + j of v is mul_v[j] o x (x
+ * itself where mul_v is absent), j < n_mul. The base product over the rows of v then goes to
+ * lora_expand, which sums them with mul_u.
  *
- * Grid, both classes: (ceil(d_in / 16), chunks), any group. v is f32, rows of d_in, contiguous. Any d_in;
- * x rows of any stride (bytes, multiple of 4). */
+ * Grid, both classes: (ceil(d_in / 16), chunks), any group. v is f32, rows of d_in, contiguous. Any
+ * d_in; x rows of any stride (bytes, multiple of 4). */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_types.cl"
 
@@ -26,11 +26,13 @@ __kernel void rowscale(__global const uchar *restrict pool, ulong pool_offset,
             ulong row = WORK_ROW(chunk.row_first + i);
             uint slot = chunk.hidden_first + i * chunk.n_entries + e;
             uint first = ((__global const uint *)(m_first + m_first_offset))[slot];
-            float16 x = floats16((__global const float *)(x_base + x_offset + row * x_stride) + k, n);
+            float16 x =
+                floats16((__global const float *)(x_base + x_offset + row * x_stride) + k, n);
             for (uint j = 0; j < lane.n_mul; j++) {
                 float16 v = x;
                 if (lane.mul_v) v *= floats16(POOL_FLOATS(lane.mul_v) + (ulong)j * d_in + k, n);
-                store16((__global float *)(v_base + v_offset) + (ulong)(first + j) * d_in + k, v, n);
+                store16((__global float *)(v_base + v_offset) + (ulong)(first + j) * d_in + k, v,
+                        n);
             }
         }
     }
