@@ -5,14 +5,15 @@
  * with yb the base product that y holds on entry, and the W (mul_v[j] o x) given as rows of m (see
  * rowscale.cl).
  *
+ * Order per output: t = sum_j h[j] B[j][o] by fma, j ascending from 0; then t * beta, + c,
+ * fma(u - 1, yb, t), fma(w, t, y). Multiplicative: t = fma(mul_u, m, t), j ascending from 0; then + c,
+ * - yb, fma(w, t, y). The same in both classes and for every chunk; with a weight of 0 a row has no
+ * entry and is not touched.
  *
- * Order per output: t = sum_j h[j] B[j][o] by fma, j ascending from 0; then t * beta, + c, fma(u -
- * 1, yb, t), fma(w, t, y). The same in both classes and for every chunk; with a weight of 0 a row
- * has no entry and is not touched.
- *
- * Grid. CPU class: (ceil(d_out / 256), chunks), groups of 1. GPU class: (d_out rounded up to 64,
- * chunks), groups of 64. hidden is f32 [n_hidden][hidden_stride]; where an adapter has a core its h
- * begins at g_offset of the same buffer. Any d_out; y rows of any stride (bytes, multiple of 4). */
+ * Grid. CPU class: (ceil(d_out / 256), chunks), groups of 1. GPU class: (ceil(d_out / 4) rounded up
+ * to 64, chunks), groups of 64. hidden is f32 [n_hidden][hidden_stride]; where an adapter has a core
+ * its h begins at g_offset of the same buffer. Any d_out; y rows of any stride (bytes, multiple of 4).
+ */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_types.cl"
 
@@ -107,35 +108,66 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_
     }
 }
 #else
-__kernel __attribute__((reqd_work_group_size(64, 1, 1))) void lora_expand(EXPAND_ARGS)
+#include "lora_gpu.cl"
+
+/* What entry e of one row adds to t = B^T h (or to the expanded products), for outputs o .. o + n.
+ */
+inline float4 finish4(const lora_lane *lane, __global const uchar *pool, float4 t, float4 base,
+                      uint o, uint n)
+{
+    if (lane->beta) t *= floats4(POOL_FLOATS(lane->beta) + o, n);
+    if (lane->c) t += floats4(POOL_FLOATS(lane->c) + o, n);
+    if (lane->u) t = fma(floats4(POOL_FLOATS(lane->u) + o, n) - 1.0f, base, t);
+    return lane->n_mul ? t - base : t;
+}
+
+/* A work-item owns four neighbouring outputs of all rows of its chunk. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_expand(EXPAND_ARGS)
 {
     pool += pool_offset;
     lora_chunk chunk = WORK_CHUNK(get_global_id(1));
-    uint o = get_global_id(0);
+    uint o = get_global_id(0) * 4;
     if (o >= d_out) return;
-    for (uint i = 0; i < chunk.n_rows; i++) {
-        __global float *y = Y_ROW(WORK_ROW(chunk.row_first + i));
-        uint slot = chunk.hidden_first + i * chunk.n_entries;
-        float base = y[o], out = base;
+    uint n = min(4u, d_out - o);
+    for (uint i = 0; i < chunk.n_rows;) {
+        uint count = chunk.n_rows - i >= ROW_TILE ? ROW_TILE : 1;
+        float4 base[ROW_TILE], out[ROW_TILE], t[ROW_TILE];
+        for (uint r = 0; r < count; r++)
+            base[r] = out[r] = floats4(Y_ROW(WORK_ROW(chunk.row_first + i + r)) + o, n);
         for (uint e = 0; e < chunk.n_entries; e++) {
             lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
             if (!(lane.rank || lane.c || lane.u || lane.n_mul)) continue;
-            __global const float *h = HIDDEN(lane, slot + e);
-            __global const uchar *b = pool + lane.b;
-            ulong row = factor_row_bytes(lane.type_b, d_out);
-            float t = 0.0f;
-            for (uint j = 0; j < lane.n_mul; j++)
-                t = fma(lane.mul_u ? POOL_FLOATS(lane.mul_u)[(ulong)j * d_out + o] : 1.0f,
-                        EXPANDED(slot + e, j)[o], t);
-            for (uint j = 0; j < lane.rank && !lane.n_mul; j++, b += row)
-                t = fma(h[j], factor_value(lane.type_b, b, o), t);
-            if (lane.beta) t *= POOL_FLOATS(lane.beta)[o];
-            if (lane.c) t += POOL_FLOATS(lane.c)[o];
-            if (lane.u) t = fma(POOL_FLOATS(lane.u)[o] - 1.0f, base, t);
-            if (lane.n_mul) t -= base;
-            out = fma(WORK_WEIGHT(slot + e), t, out);
+            uint slot = chunk.hidden_first + i * chunk.n_entries + e;
+            __global const float *h_row[ROW_TILE];
+            for (uint r = 0; r < count; r++) h_row[r] = HIDDEN(lane, slot + r * chunk.n_entries);
+            if (lane.n_mul)
+                for (uint r = 0; r < count; r++) {
+                    t[r] = 0.0f;
+                    for (uint j = 0; j < lane.n_mul; j++)
+                        t[r] = fma(lane.mul_u
+                                       ? floats4(POOL_FLOATS(lane.mul_u) + (ulong)j * d_out + o, n)
+                                       : (float4)(1.0f),
+                                   floats4(EXPANDED(slot + r * chunk.n_entries, j) + o, n), t[r]);
+                }
+            else if (count == 1)
+                expand_share_1(&lane, pool + lane.b, h_row, o, n, d_out, t);
+            else
+                expand_share_4(&lane, pool + lane.b, h_row, o, n, d_out, t);
+            for (uint r = 0; r < count; r++)
+                out[r] = fma((float4)(WORK_WEIGHT(slot + r * chunk.n_entries)),
+                             finish4(&lane, pool, t[r], base[r], o, n), out[r]);
         }
-        y[o] = out;
+        for (uint r = 0; r < count; r++) {
+            __global float *y = Y_ROW(WORK_ROW(chunk.row_first + i + r)) + o;
+            if (n == 4)
+                vstore4(out[r], 0, y);
+            else {
+                float v[4];
+                vstore4(out[r], 0, v);
+                for (uint j = 0; j < n; j++) y[j] = v[j];
+            }
+        }
+        i += count;
     }
 }
 #endif

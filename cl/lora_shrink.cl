@@ -1,10 +1,9 @@
 /* lora_shrink.cl - SHRINK: hidden[slot][j] = scale[j] * sum_k A[j][k] (P x)[k] for every hidden
  * slot (chunk, row, entry) of a work list and every rank row j of the slot's adapter; P sums
- * `group` neighbours. lora_core then applies h' = M h where an adapter has a core. Reference
- * variants.
+ * `group` neighbours. lora_core then applies h' = M h where an adapter has a core.
  *
- * Order per (row, rank row), whatever the chunk: CPU class, 16 partial sums by k mod 16, each k
- * ascending, added as a tree. GPU class, 64 partial sums by k mod 64, added as a tree.
+ * Order per (row, rank row), whatever the chunk: CPU class, 16 partial sums by k mod 16; GPU class, 64
+ * partial sums, number l of the inputs 4 (l + 64 i) .. + 3. Each k ascending, added as a tree.
  *
  * Grid. CPU class: (rank tiles of 4, chunks), groups of 1. GPU class: (64 * rank tiles, chunks),
  * groups of 64. `lanes` begins at the weight's first lane. hidden is f32 [n_hidden][hidden_stride],
@@ -45,19 +44,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_shrink(SHRINK_
     }
 }
 #else
-enum { GROUP = 64, RANK_TILE = 4 };
-
-/* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
-inline float grouped_input(__global const float *x, uint k, uint group)
-{
-    float sum = x[(ulong)k * group];
-    for (uint g = 1; g < group; g++) sum += x[(ulong)k * group + g];
-    return sum;
-}
+#include "lora_gpu.cl"
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_shrink(SHRINK_ARGS)
 {
-    __local float partial[RANK_TILE][GROUP];
+    __local float partial[ROW_TILE * RANK_TILE][GROUP];
     pool += pool_offset;
     lora_chunk chunk = WORK_CHUNK(get_group_id(1));
     uint j0 = get_group_id(0) * RANK_TILE, l = get_local_id(0);
@@ -65,30 +56,32 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_shrink(SHR
         lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
         if (j0 >= lane.rank) continue; /* the same for the whole group */
         uint n = d_in / lane.group, n_j = min((uint)RANK_TILE, lane.rank - j0);
-        ulong row = factor_row_bytes(lane.type_a, n);
-        for (uint i = 0; i < chunk.n_rows; i++) {
-            __global const float *x = X_ROW(WORK_ROW(chunk.row_first + i));
-            float sums[RANK_TILE];
-            for (uint j = 0; j < RANK_TILE; j++) sums[j] = 0.0f;
-            for (uint k = l; k < n; k += GROUP) {
-                float v = grouped_input(x, k, lane.group);
-                for (uint j = 0; j < RANK_TILE; j++)
-                    sums[j] = fma(
-                        v,
-                        factor_value(lane.type_a, pool + lane.a + (j0 + min(j, n_j - 1)) * row, k),
-                        sums[j]);
-            }
-            for (uint j = 0; j < RANK_TILE; j++) partial[j][l] = sums[j];
+        __global const uchar *a_row[RANK_TILE];
+        for (uint j = 0; j < RANK_TILE; j++)
+            a_row[j] = pool + lane.a + (j0 + min(j, n_j - 1)) * factor_row_bytes(lane.type_a, n);
+        for (uint i = 0; i < chunk.n_rows;) {
+            uint count = chunk.n_rows - i >= ROW_TILE ? ROW_TILE : 1;
+            __global const float *x_row[ROW_TILE];
+            float sums[ROW_TILE * RANK_TILE];
+            for (uint r = 0; r < count; r++) x_row[r] = X_ROW(WORK_ROW(chunk.row_first + i + r));
+            if (count == 1)
+                shrink_share_1(&lane, a_row, x_row, n, l, sums);
+            else
+                shrink_share_4(&lane, a_row, x_row, n, l, sums);
+            for (uint s = 0; s < count * RANK_TILE; s++) partial[s][l] = sums[s];
             barrier(CLK_LOCAL_MEM_FENCE);
             for (uint half_size = GROUP / 2; half_size; half_size /= 2) {
-                if (l < half_size)
-                    for (uint j = 0; j < RANK_TILE; j++) partial[j][l] += partial[j][l + half_size];
+                for (uint s = 0; s < count * RANK_TILE && l < half_size; s++)
+                    partial[s][l] += partial[s][l + half_size];
                 barrier(CLK_LOCAL_MEM_FENCE);
             }
-            if (l < n_j)
-                HIDDEN(chunk.hidden_first + i * chunk.n_entries + e)
-                [j0 + l] = POOL_FLOATS(lane.scale)[j0 + l] * partial[l][0];
+            uint r = l / RANK_TILE, j = l % RANK_TILE;
+            if (r < count && j < n_j) {
+                uint slot = chunk.hidden_first + (i + r) * chunk.n_entries + e;
+                HIDDEN(slot)[j0 + j] = POOL_FLOATS(lane.scale)[j0 + j] * partial[l][0];
+            }
             barrier(CLK_LOCAL_MEM_FENCE);
+            i += count;
         }
     }
 }

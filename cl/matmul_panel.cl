@@ -251,9 +251,10 @@ __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void panel_rows(MA
         acc[r] = 0.0f;
     }
     uint end = min((slice + 1) * step, d_in);
-    for (uint k = slice * step; k < end; k++) {
+    for (uint k = slice * step; k < end; k += 2) { /* two nibbles of one byte */
         float w = panel_weight(q, scales, minima, k, row);
-        for (int r = 0; r < MR; r++) acc[r] = fma(x[r][k], w, acc[r]);
+        float w1 = panel_weight(q, scales, minima, k + 1, row);
+        for (int r = 0; r < MR; r++) acc[r] = fma(x[r][k + 1], w1, fma(x[r][k], w, acc[r]));
     }
     for (int r = 0; r < MR; r++) partial[slice][r][row] = acc[r];
     barrier(CLK_LOCAL_MEM_FENCE);

@@ -143,7 +143,7 @@ static oclora_status expand(oclora_linear_call *c, oclora_error *err)
     *a++ = oclora_arg_u64(c->y->offset);
     *a++ = oclora_arg_u64(c->y->nb[1]);
     *a++ = oclora_arg_u32(d_out);
-    size_t groups = (d_out + GPU_GROUP - 1) / GPU_GROUP;
+    size_t groups = (d_out + 4 * GPU_GROUP - 1) / (4 * GPU_GROUP);
     return launch(c, "lora_expand", "lora_expand", args, a, (d_out + CPU_OUTPUTS - 1) / CPU_OUTPUTS,
                   groups * GPU_GROUP, err);
 }

@@ -4,6 +4,7 @@
 #include "host/op/fused.h"
 #include "support/lora_world.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void mixed_types(const oclora_test_device *device)
@@ -56,86 +57,122 @@ static void routed(const oclora_test_device *device)
     world_check(&w);
 }
 
-/* Three layers over one x, as one group and one by one. */
+enum { GROUP_ROWS = 5, GROUP_IN = 96, GROUP_OUT = 384, GROUP_LAYERS = 3 };
+
+/* Three layers over one x, the factors of all in the pool of one world. */
+typedef struct group {
+    world w;
+    oclora_base *base;
+    oclora_buffer *weights, *out;
+    oclora_lane_table *table;
+    oclora_row_work *work;
+    oclora_group_call call;
+} group;
+
+static void group_layer(group *g, uint32_t i, uint32_t d_out, uint64_t *at)
+{
+    oclora_error err = {0, ""};
+    uint64_t stride = d_out * 4, xs = (GROUP_IN + WORLD_PAD) * 4;
+    float *values = malloc(d_out * GROUP_IN * sizeof *values);
+    oclora_test_fill(values, (size_t)d_out * GROUP_IN);
+    CHECK_OK(oclora_base_add(g->base, "w", OCLORA_TYPE_F32, GROUP_IN, d_out, g->weights,
+                             *at * GROUP_IN, &g->call.weight[i], &err),
+             &err);
+    CHECK_OK(oclora_weight_write(g->call.weight[i], g->w.device->stream, 0, values,
+                                 g->call.weight[i]->bytes, &err),
+             &err);
+    free(values);
+    oclora_tensor x = {g->w.x_buffer,
+                       0,
+                       OCLORA_TYPE_F32,
+                       0,
+                       {GROUP_IN, GROUP_ROWS, 1, 1},
+                       {4, xs, xs * GROUP_ROWS, xs * GROUP_ROWS}};
+    oclora_tensor y = {
+        g->out, *at * GROUP_ROWS,          OCLORA_TYPE_F32,
+        0,      {d_out, GROUP_ROWS, 1, 1}, {4, stride, stride * GROUP_ROWS, stride * GROUP_ROWS}};
+    g->call.x = x;
+    g->call.y[i] = y;
+    g->w.d_out = d_out;
+    world_add(&g->w, i == 1 ? 0 : 8, 1, OCLORA_TYPE_F16, OCLORA_TYPE_F16, 0);
+    world_add(&g->w, 3, 1, OCLORA_TYPE_F32, OCLORA_TYPE_Q8_0, i == 2 ? WITH_U : 0);
+    *at += stride;
+}
+
+static void group_work(group *g)
+{
+    static const uint32_t start[GROUP_ROWS + 1] = {0, 1, 2, 2, 4, 5}, ids[5] = {0, 1, 1, 0, 0};
+    static const float shares[5] = {1, 1, 0.5f, -0.25f, 2};
+    oclora_batch batch = {GROUP_ROWS, 2, start, ids, shares};
+    oclora_worklist list;
+    oclora_error err = {0, ""};
+    CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), &batch, 4, &err), &err);
+    CHECK_OK(oclora_row_work_create(&g->work, g->w.device->stream, &err), &err);
+    CHECK_OK(oclora_row_work_update(g->work, &list, &err), &err);
+    oclora_worklist_free(&list);
+    for (uint32_t i = 0; i < GROUP_LAYERS; i++) g->call.work[i] = g->work;
+}
+
+static void group_open(group *g, const oclora_test_device *device)
+{
+    static const uint32_t outs[GROUP_LAYERS] = {192, 64, 128};
+    oclora_error err = {0, ""};
+    oclora_lane lanes[2 * GROUP_LAYERS];
+    uint64_t at = 0;
+    memset(g, 0, sizeof *g);
+    world_open(&g->w, device, GROUP_IN, outs[0], GROUP_ROWS);
+    g->call.count = GROUP_LAYERS;
+    g->call.rows = GROUP_ROWS;
+    CHECK_OK(oclora_base_create(&g->base, device->context, &err), &err);
+    CHECK_OK(oclora_buffer_create(&g->out, device->context, GROUP_ROWS * GROUP_OUT * 4, &err),
+             &err);
+    CHECK_OK(oclora_buffer_create(&g->weights, device->context, GROUP_IN * GROUP_OUT * 4, &err),
+             &err);
+    for (uint32_t i = 0; i < GROUP_LAYERS; i++) group_layer(g, i, outs[i], &at);
+    for (uint32_t k = 0; k < g->w.n_adapters; k++) lanes[k] = g->w.adapters[k].lane;
+    CHECK_OK(
+        oclora_stream_write(device->stream, g->w.pool, 0, g->w.pool_bytes, WORLD_POOL_BYTES, &err),
+        &err);
+    CHECK_OK(oclora_stream_write(device->stream, g->w.x_buffer, 0, g->w.x,
+                                 GROUP_ROWS * (GROUP_IN + WORLD_PAD) * 4, &err),
+             &err);
+    CHECK_OK(oclora_lane_table_create_from(&g->table, device->stream, g->w.pool, lanes,
+                                           GROUP_LAYERS, 2, &err),
+             &err);
+    group_work(g);
+}
+
+static void group_close(group *g)
+{
+    oclora_lane_table_destroy(g->table);
+    oclora_row_work_destroy(g->work);
+    oclora_base_destroy(g->base);
+    oclora_buffer_destroy(g->out);
+    oclora_buffer_destroy(g->weights);
+    world_close(&g->w);
+}
+
+/* As one group in fewer launches, and one by one, the same bits. */
 static void grouped(const oclora_test_device *device)
 {
-    world w[3];
-    const uint32_t outs[3] = {192, 64, 128};
+    group g;
     oclora_error err = {0, ""};
-    const oclora_weight *weights[3];
-    oclora_tensor y[3];
     oclora_stream *stream = device->stream;
-    oclora_buffer *out = NULL, *both = NULL;
-    oclora_base *base = NULL;
-    enum { ROWS = 5, D_IN = 96, BYTES = ROWS * 384 * 4 };
-    float together[ROWS * 384], apart[ROWS * 384];
-    CHECK_OK(oclora_base_create(&base, device->context, &err), &err);
-    CHECK_OK(oclora_buffer_create(&out, device->context, BYTES, &err), &err);
-    CHECK_OK(oclora_buffer_create(&both, device->context, D_IN * 384 * 4, &err), &err);
-    uint64_t at = 0, lane_count = 0;
-    oclora_lane lanes[9];
-    for (int i = 0; i < 3;
-         i++) { /* lanes of world 0's pool, so that d_out differs by factor rows only */
-        world_open(&w[i], device, D_IN, outs[i], ROWS);
-        CHECK_OK(oclora_base_add(base, "w", OCLORA_TYPE_F32, D_IN, outs[i], both, at * D_IN,
-                                 &weights[i], &err),
-                 &err);
-        CHECK_OK(oclora_weight_write(weights[i], stream, 0, w[i].values, weights[i]->bytes, &err),
-                 &err);
-        oclora_tensor t = {out,
-                           at * ROWS,
-                           OCLORA_TYPE_F32,
-                           0,
-                           {outs[i], ROWS, 1, 1},
-                           {4, outs[i] * 4, outs[i] * 4 * ROWS, outs[i] * 4 * ROWS}};
-        y[i] = t;
-        at += outs[i] * 4;
-    }
-    for (int i = 0; i < 3; i++) {
-        w[0].d_out = outs[i];
-        world_add(&w[0], i == 1 ? 0 : 8, 1, OCLORA_TYPE_F16, OCLORA_TYPE_F16, 0);
-        world_add(&w[0], 3, 1, OCLORA_TYPE_F32, OCLORA_TYPE_Q8_0, i == 2 ? WITH_U : 0);
-        lanes[lane_count++] = w[0].adapters[2 * i].lane;
-        lanes[lane_count++] = w[0].adapters[2 * i + 1].lane;
-    }
-    w[0].d_out = outs[0];
-    const uint32_t start[ROWS + 1] = {0, 1, 2, 2, 4, 5}, ids[5] = {0, 1, 1, 0, 0};
-    const float shares[5] = {1, 1, 0.5f, -0.25f, 2};
-    oclora_batch batch = {ROWS, 2, start, ids, shares};
-    oclora_worklist list;
-    oclora_row_work *work = NULL;
-    oclora_lane_table *table = NULL;
-    CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), &batch, 4, &err), &err);
-    CHECK_OK(oclora_row_work_create(&work, stream, &err), &err);
-    CHECK_OK(oclora_row_work_update(work, &list, &err), &err);
-    CHECK_OK(oclora_stream_write(stream, w[0].pool, 0, w[0].pool_bytes, WORLD_POOL_BYTES, &err),
-             &err);
-    CHECK_OK(oclora_lane_table_create_from(&table, stream, w[0].pool, lanes, 3, 2, &err), &err);
-    CHECK_OK(
-        oclora_stream_write(stream, w[0].x_buffer, 0, w[0].x, ROWS * (D_IN + WORLD_PAD) * 4, &err),
-        &err);
-    uint64_t xs = (D_IN + WORLD_PAD) * 4;
-    oclora_tensor x = {
-        w[0].x_buffer, 0, OCLORA_TYPE_F32, 0, {D_IN, ROWS, 1, 1}, {4, xs, xs * ROWS, xs * ROWS}};
+    float together[GROUP_ROWS * GROUP_OUT], apart[GROUP_ROWS * GROUP_OUT];
+    group_open(&g, device);
     uint64_t before = oclora_stream_get_stats(stream).launches;
-    oclora_group_call call = {
-        3, ROWS, {weights[0], weights[1], weights[2]}, x, {y[0], y[1], y[2]}, {work, work, work}};
-    CHECK_OK(oclora_linear_group(stream, &call, table, &err), &err);
+    CHECK_OK(oclora_linear_group(stream, &g.call, g.table, &err), &err);
     uint64_t group_launches = oclora_stream_get_stats(stream).launches - before;
-    CHECK_OK(oclora_stream_read(stream, out, 0, together, BYTES, &err), &err);
+    CHECK_OK(oclora_stream_read(stream, g.out, 0, together, sizeof together, &err), &err);
     before = oclora_stream_get_stats(stream).launches;
-    for (int i = 0; i < 3; i++)
-        CHECK_OK(oclora_linear(stream, weights[i], &x, NULL, &y[i], table, work, 0, &err), &err);
+    for (int i = 0; i < GROUP_LAYERS; i++)
+        CHECK_OK(oclora_linear(stream, g.call.weight[i], &g.call.x, NULL, &g.call.y[i], g.table,
+                               g.work, 0, &err),
+                 &err);
     CHECK(group_launches < oclora_stream_get_stats(stream).launches - before);
-    CHECK_OK(oclora_stream_read(stream, out, 0, apart, BYTES, &err), &err);
-    CHECK(!memcmp(together, apart, BYTES));
-    oclora_lane_table_destroy(table);
-    oclora_row_work_destroy(work);
-    oclora_worklist_free(&list);
-    oclora_base_destroy(base);
-    oclora_buffer_destroy(out);
-    oclora_buffer_destroy(both);
-    for (int i = 0; i < 3; i++) world_close(&w[i]);
+    CHECK_OK(oclora_stream_read(stream, g.out, 0, apart, sizeof apart, &err), &err);
+    CHECK(!memcmp(together, apart, sizeof apart));
+    group_close(&g);
 }
 
 static void high_ranks(const oclora_test_device *device)
