@@ -1,6 +1,7 @@
 #include "host/base/weight.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct entry {
@@ -96,8 +97,11 @@ oclora_status oclora_base_add(oclora_base *base, const char *name, oclora_type t
     if (!weight) return oclora_fail_memory(err, sizeof *weight, "a base weight's record");
     memcpy(weight->name, name, strlen(name) + 1);
     weight->type = type;
-    weight->layout =
-        oclora_panel_fits(type, d_in, d_out) ? OCLORA_LAYOUT_PANEL : OCLORA_LAYOUT_PLAIN;
+    char defines[24];
+    snprintf(defines, sizeof defines, "-DTYPE=%u", type);
+    const bool panel = oclora_panel_fits(type, d_in, d_out) &&
+                       oclora_context_kernel_enabled(base->context, "matmul_panel", defines);
+    weight->layout = panel ? OCLORA_LAYOUT_PANEL : OCLORA_LAYOUT_PLAIN;
     weight->d_in = d_in;
     weight->d_out = d_out;
     weight->buffer = buffer;

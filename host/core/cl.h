@@ -17,6 +17,12 @@ typedef struct oclora_program {
     cl_program cl;
 } oclora_program;
 
+/* A kernel that must not be launched, see oclora_quirk.subject. */
+typedef struct oclora_disabled {
+    char subject[56];
+    char reason[200];
+} oclora_disabled;
+
 struct oclora_context {
     oclora_env env;
     oclora_device device;
@@ -27,6 +33,9 @@ struct oclora_context {
     atomic_bool lost;
     atomic_ullong used_bytes; /* of live buffers made here */
     atomic_uint queue_faults; /* CL_INVALID_COMMAND_QUEUE seen: once is a bug, twice a dead device */
+    oclora_disabled *disabled; /* set at creation, then only read */
+    size_t n_disabled;
+    size_t disabled_capacity;
     bool has_lock;
     pthread_mutex_t lock; /* guards the fields below */
     oclora_program *programs;
@@ -80,6 +89,12 @@ oclora_status oclora_context_fail_cl(oclora_context *context, oclora_error *err,
 oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,
                                  cl_program *out, oclora_error *err);
 void oclora_programs_destroy(oclora_context *context);
+
+/* Acts on what is known of the context's device: masks features, disables kernels, refuses. */
+oclora_status oclora_context_apply_quirks(oclora_context *context, oclora_error *err);
+/* NULL, or why the kernel is disabled. */
+const char *oclora_context_disabled_reason(const oclora_context *context, const char *file,
+                                           const char *defines);
 
 void oclora_stream_release_kernels(oclora_stream *stream);
 

@@ -96,6 +96,8 @@ oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
     }
     context->has_lock = true;
     context->cache_dir = oclora_cache_dir(env, options->cache_dir);
+    status = options->ignore_quirks ? OCLORA_OK : oclora_context_apply_quirks(context, err);
+    if (status) goto fail;
     status = options->cl_context ? adopt_host_context(context, options->cl_context, err)
                                  : create_cl_context(context, err);
     if (status) goto fail;
@@ -113,6 +115,7 @@ void oclora_context_destroy(oclora_context *context)
     if (context->cl) clReleaseContext(context->cl);
     if (context->has_lock) pthread_mutex_destroy(&context->lock);
     const oclora_env env = context->env;
+    oclora_release(&env, context->disabled);
     oclora_release(&env, context->cache_dir);
     oclora_release(&env, context);
 }

@@ -4,6 +4,8 @@
 
 #include "host/core/device.h"
 
+#include <stdbool.h>
+
 typedef struct oclora_context oclora_context;
 typedef struct oclora_buffer oclora_buffer;
 
@@ -12,9 +14,11 @@ typedef struct oclora_context_options {
     const char *cache_dir; /* program binaries; NULL = $OCLORA_CACHE_DIR, else $XDG_CACHE_HOME/oclora,
                               else ~/.cache/oclora; "" = no disk cache */
     void *cl_context;      /* a host's own cl_context, retained; NULL = create one */
+    uint32_t ignore_quirks; /* not 0: nothing known or found to be wrong is acted upon (self-tests) */
 } oclora_context_options;
 
-/* `options` may be NULL. Destroy every child (buffers, streams, pools) before the context. */
+/* `options` may be NULL. DEVICE_REFUSED: the driver is known to be broken (the text says by whom). The
+ * context's device may lack features and memory of the given one, see quirks.h. Destroy every child (buffers, streams, pools) before the context. */
 oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
                                     const oclora_device *device,
                                     const oclora_context_options *options, oclora_error *err);
@@ -23,6 +27,13 @@ void oclora_context_destroy(oclora_context *context); /* NULL is allowed */
 const oclora_env *oclora_context_env(const oclora_context *context);
 const oclora_device *oclora_context_device(const oclora_context *context);
 uint32_t oclora_context_class(const oclora_context *context); /* OCLORA_CLASS_CPU or _GPU */
+
+/* Whether a kernel may be launched: false if a quirk of the driver, or a failed self-test of
+ * clinfo-bench on this device, says that it computes wrong values. Launching it all the same is
+ * NOT_SUPPORTED. `defines` as in oclora_kernel_ref. OCLORA_IGNORE_QUIRKS=1 in the environment lifts
+ * everything, with a warning. */
+bool oclora_context_kernel_enabled(const oclora_context *context, const char *file,
+                                   const char *defines);
 
 /* OCLORA_OK, or DEVICE_LOST once any call reported a dead device. Any thread. */
 oclora_status oclora_context_health(const oclora_context *context, oclora_error *err);

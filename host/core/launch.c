@@ -70,6 +70,10 @@ static oclora_status create_kernel(oclora_stream *stream, const oclora_kernel_re
 {
     oclora_context *context = stream->context;
     cl_program program = NULL;
+    const char *reason = oclora_context_disabled_reason(context, ref->file, ref->defines);
+    if (reason)
+        return oclora_fail(err, OCLORA_NOT_SUPPORTED, "%s of %s.cl [%s] is disabled on '%.60s': %s",
+                           ref->entry, ref->file, ref->defines, context->device.name, reason);
     OCLORA_TRY(grow_kernels(stream, err));
     OCLORA_TRY(oclora_program_get(context, ref->file, ref->defines, &program, err));
     char *name = copy_name(&context->env, ref);

@@ -66,6 +66,7 @@ bool oclora_quirk_matches(const oclora_quirk *quirk, const oclora_device *device
     if (!contains(device->platform, quirk->platform) || !contains(device->vendor, quirk->vendor) ||
         !contains(device->name, quirk->device))
         return false;
+    if (quirk->type && quirk->type != device->type) return false;
     /* Qualcomm's driver text is long; its version begins at "E0". */
     const char *driver = strstr(device->driver, "E0");
     if (!driver) driver = device->driver;
@@ -91,10 +92,12 @@ bool oclora_quirk_covers(const char *subject, const char *file, const char *defi
     size_t length = strcspn(subject, ":");
     if (strlen(file) != length || memcmp(subject, file, length)) return false;
     if (!subject[length]) return true;
-    /* "A_TYPE=1" must not cover "A_TYPE=10". */
+    /* "TYPE=1" covers neither "A_TYPE=1" nor "TYPE=10". */
     const char *part = subject + length + 1;
     size_t part_length = strlen(part);
-    for (const char *at = defines; (at = strstr(at, part)); at++)
-        if (at[part_length] == '\0' || at[part_length] == ' ') return true;
+    for (const char *at = defines; (at = strstr(at, "-D")); at++)
+        if (!strncmp(at + 2, part, part_length) &&
+            (at[2 + part_length] == '\0' || at[2 + part_length] == ' '))
+            return true;
     return false;
 }

@@ -19,6 +19,7 @@ typedef struct oclora_quirk {
     const char *platform;    /* parts of the device's own texts, case ignored; "" = any */
     const char *vendor;
     const char *device;
+    uint32_t type;           /* OCLORA_DEVICE_*, 0 = any */
     const char *driver_from; /* first driver that has it, "" = all before */
     const char *driver_to;   /* first driver that has it no more, "" = all after */
     uint32_t effect;         /* OCLORA_QUIRK_* */

@@ -63,7 +63,7 @@ const oclora_quirk oclora_quirks[] = {
      .effect = OCLORA_QUIRK_ALLOC, .subject = "buffers above 4 GiB", .limit = (uint64_t)4 << 30,
      .citation = "compute-runtime #627: silent wrong results without two Intel-only flags",
      .retest = ""},
-    {.id = "intel-cpu-int-dot", .platform = "Intel(R) OpenCL", .vendor = "Intel", .device = "Xeon",
+    {.id = "intel-cpu-int-dot", .platform = "Intel(R) OpenCL", .vendor = "Intel", .device = "", .type = OCLORA_DEVICE_CPU,
      .driver_from = "2026", .driver_to = "",
      .effect = OCLORA_QUIRK_FEATURE, .subject = "int_dot",
      .citation = "measured: 13 times slower than a plain sum though reported as accelerated",

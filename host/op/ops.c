@@ -65,6 +65,51 @@ static bool shape_is_sane(const oclora_tensor *tensor)
     return block == 1 || oclora_tensor_row_contiguous(tensor);
 }
 
+/* The file of cl/ an op's kernel lies in, so that a device where it computes wrong values declines
+ * it. */
+static const char *const kernel_files[OCLORA_OP_COUNT] = {
+    [OCLORA_OP_MUL_MAT] = "matmul_plain",
+    [OCLORA_OP_MUL_MAT_ID] = "matmul_plain",
+    [OCLORA_OP_GET_ROWS] = "rows",
+    [OCLORA_OP_SET_ROWS] = "rows",
+    [OCLORA_OP_COPY] = "elementwise",
+    [OCLORA_OP_ADD] = "elementwise",
+    [OCLORA_OP_SUB] = "elementwise",
+    [OCLORA_OP_MUL] = "elementwise",
+    [OCLORA_OP_DIV] = "elementwise",
+    [OCLORA_OP_SCALE] = "elementwise",
+    [OCLORA_OP_NORM] = "norm",
+    [OCLORA_OP_RMS_NORM] = "norm",
+    [OCLORA_OP_L2_NORM] = "norm",
+    [OCLORA_OP_ROPE] = "rope",
+    [OCLORA_OP_SOFT_MAX] = "softmax",
+    [OCLORA_OP_FLASH_ATTN] = "attention",
+    [OCLORA_OP_GLU] = "elementwise",
+    [OCLORA_OP_UNARY] = "elementwise",
+    [OCLORA_OP_CONCAT] = "shape",
+    [OCLORA_OP_REPEAT] = "shape",
+    [OCLORA_OP_SUM_ROWS] = "norm",
+    [OCLORA_OP_ARGSORT] = "shape",
+    [OCLORA_OP_CLAMP] = "elementwise",
+    [OCLORA_OP_ADD_ID] = "rows",
+};
+
+static bool kernel_enabled(const oclora_context *context, const oclora_op_call *call)
+{
+    char defines[40];
+    if (!context || !kernel_files[call->op]) return true;
+    const bool matmul = call->op == OCLORA_OP_MUL_MAT || call->op == OCLORA_OP_MUL_MAT_ID;
+    snprintf(defines, sizeof defines, "-D%s=%u",
+             matmul                        ? "A_TYPE"
+             : call->op == OCLORA_OP_GLU   ? "GLU"
+             : call->op == OCLORA_OP_UNARY ? "UNARY"
+                                           : "TYPE",
+             matmul                                                     ? call->src[0].type
+             : call->op == OCLORA_OP_GLU || call->op == OCLORA_OP_UNARY ? call->params.variant
+                                                                        : call->src[0].type);
+    return oclora_context_kernel_enabled(context, kernel_files[call->op], defines);
+}
+
 bool oclora_op_supported(const oclora_context *context, const oclora_op_call *call)
 {
     if (call->op >= OCLORA_OP_COUNT || table[call->op].supported == NULL) return false;
@@ -75,7 +120,7 @@ bool oclora_op_supported(const oclora_context *context, const oclora_op_call *ca
         if (!absent && !shape_is_sane(&call->src[i])) return false;
     }
     if (call->n_src < table[call->op].min_src) return false;
-    return table[call->op].supported(context, call);
+    return kernel_enabled(context, call) && table[call->op].supported(context, call);
 }
 
 /* "f32[576,4,1,1]" appended to text. */

@@ -9,10 +9,11 @@ import tempfile
 import unittest
 
 BENCH = SOURCE = None
+CACHE = tempfile.TemporaryDirectory()
 
 
 def run(*args, env=None, timeout=300):
-    full = dict(os.environ)
+    full = dict(os.environ, OCLORA_CACHE_DIR=CACHE.name)
     full.update(env or {})
     done = subprocess.run([str(a) for a in args], capture_output=True, text=True, env=full,
                           timeout=timeout, check=False)

@@ -1,9 +1,42 @@
 # The programs of tools/, run from outside.
 find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND AND TARGET clinfo-bench)
+    # A driver that misbehaves: an OpenCL layer over a good one.
+    add_library(oclora_fault_layer MODULE support/fault_layer.c)
+    target_compile_definitions(oclora_fault_layer PRIVATE
+        CL_TARGET_OPENCL_VERSION=300 CL_USE_DEPRECATED_OPENCL_1_2_APIS)
+    target_link_libraries(oclora_fault_layer PRIVATE OpenCL::OpenCL oclora_options)
+    set_target_properties(oclora_fault_layer PROPERTIES C_VISIBILITY_PRESET default
+        LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+
+    # clinfo-bench-wrong: the same program, but the file of cl/ named here computes wrong sums. It has
+    # kernels of its own, so that nothing else is touched.
+    set(OCLORA_TEST_WRONG_KERNEL "norm" CACHE STRING
+        "The kernel file that is deliberately wrong in clinfo-bench-wrong (tests only)")
+    set(wrong_dir "${PROJECT_BINARY_DIR}/generated/wrong")
+    set(wrong_c "${wrong_dir}/kernels.c")
+    add_custom_command(OUTPUT "${wrong_c}"
+        COMMAND ${CMAKE_COMMAND} -E rm -rf "${wrong_dir}/cl"
+        COMMAND ${CMAKE_COMMAND} -E copy_directory "${PROJECT_SOURCE_DIR}/cl" "${wrong_dir}/cl"
+        COMMAND ${CMAKE_COMMAND} -DFILE=${wrong_dir}/cl/${OCLORA_TEST_WRONG_KERNEL}.cl
+                -P "${CMAKE_CURRENT_SOURCE_DIR}/tools/spoil_kernel.cmake"
+        COMMAND ${CMAKE_COMMAND} -DKERNEL_DIR=${wrong_dir}/cl -DOUTPUT=${wrong_c}
+                -P "${PROJECT_SOURCE_DIR}/cmake/embed_kernels.cmake"
+        COMMAND ${CMAKE_COMMAND} -E touch "${wrong_c}"
+        DEPENDS ${kernel_files} "${CMAKE_CURRENT_SOURCE_DIR}/tools/spoil_kernel.cmake"
+        COMMENT "Making ${OCLORA_TEST_WRONG_KERNEL}.cl wrong for a test")
+    add_executable(clinfo-bench-wrong "${PROJECT_SOURCE_DIR}/tools/clinfo-bench/main.c" "${wrong_c}")
+    target_link_libraries(clinfo-bench-wrong PRIVATE clinfo_bench_core)
+    set_target_properties(clinfo-bench-wrong PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+
     add_test(NAME tools_clinfo_bench
              COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_clinfo_bench.py"
                      $<TARGET_FILE:clinfo-bench> "${PROJECT_SOURCE_DIR}")
-    set_tests_properties(tools_clinfo_bench PROPERTIES LABELS tools TIMEOUT 900 SKIP_RETURN_CODE 77
-                         ENVIRONMENT "OCLORA_CACHE_DIR=${PROJECT_BINARY_DIR}/test-cache")
+    add_test(NAME tools_bad_drivers
+             COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_bad_drivers.py"
+                     $<TARGET_FILE:clinfo-bench> $<TARGET_FILE:clinfo-bench-wrong>
+                     $<TARGET_FILE:oclora_fault_layer> ${OCLORA_TEST_WRONG_KERNEL})
+    set_tests_properties(tools_clinfo_bench tools_bad_drivers PROPERTIES
+                         LABELS tools TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()

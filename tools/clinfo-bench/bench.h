@@ -67,6 +67,8 @@ const bench_step *bench_find_step(const char *name);
 
 /* Announces item `name`. @return false if it is to be skipped (already done, or not asked for). */
 bool bench_begin(bench_child *child, const char *name);
+/* The same for a case of `kernel`, so that a crash in it can be laid at the kernel's door. */
+bool bench_begin_case(bench_child *child, const char *name, const char *kernel);
 /* Sends the result of the item announced last; takes `item`, adds its name. `status` is one of
  * pass, fail, skip, info, error. */
 void bench_result(bench_child *child, const char *status, json_t *item, const char *detail_fmt, ...)

@@ -47,7 +47,7 @@ static const linear_case cases[] = {
      true},
 };
 
-static void run_case(selftest *t, const linear_case *c)
+static void run_case(selftest *t, const linear_case *c, const char *subject)
 {
     oclora_error err = {0};
     bench_layer layer = {0};
@@ -73,18 +73,24 @@ static void run_case(selftest *t, const linear_case *c)
     if (!status) status = bench_layer_reference(&layer, expected, &err);
     if (!status) status = bench_judge(t, &layer.y, expected, &verdict, &err);
     if (status)
-        bench_report_case_error(t, c->kernel, status, &err);
+        bench_report_case_error(t, subject, status, &err);
     else
-        bench_report_case(t, c->kernel, &verdict, 1e-11, bench_now() - began);
+        bench_report_case(t, subject, &verdict, 1e-11, bench_now() - began);
     bench_layer_destroy(&layer);
     free(expected);
 }
 
 void bench_linear_cases(selftest *t)
 {
+    char subject[56];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         t->random = 5000 + i;
         if (t->child->mode == BENCH_QUICK && !cases[i].quick) continue;
-        if (bench_begin(t->child, cases[i].name)) run_case(t, &cases[i]);
+        const linear_case *c = &cases[i];
+        if (c->adapters)
+            snprintf(subject, sizeof subject, "%s", c->kernel);
+        else
+            snprintf(subject, sizeof subject, "%s:TYPE=%u", c->kernel, c->type);
+        if (bench_begin_case(t->child, c->name, subject)) run_case(t, c, subject);
     }
 }

@@ -25,7 +25,7 @@ static oclora_status run(selftest *t, const char *entry, uint32_t width, const c
                                 1, &global, NULL, err);
 }
 
-static void probe_case(selftest *t, const char *entry, uint32_t width)
+static void probe_case(selftest *t, const char *entry, uint32_t width, const char *subject)
 {
     const uint64_t ne[4] = {48, 7, 1, 1};
     const case_source source = {OCLORA_TYPE_F32, {48, 7, 1, 1}, FILL_UNIFORM, 0};
@@ -44,9 +44,9 @@ static void probe_case(selftest *t, const char *entry, uint32_t width)
                                                      : (double)x.values[i];
     if (!status) status = bench_judge(t, &y, expected, &verdict, &err);
     if (status)
-        bench_report_case_error(t, "probe", status, &err);
+        bench_report_case_error(t, subject, status, &err);
     else
-        bench_report_case(t, "probe", &verdict, axpy ? 1e-13 : 0, bench_now() - began);
+        bench_report_case(t, subject, &verdict, axpy ? 1e-13 : 0, bench_now() - began);
     bench_free_tensor(&x);
     bench_free_tensor(&y);
 }
@@ -55,12 +55,14 @@ void bench_probe_cases(selftest *t)
 {
     static const char *const entries[] = {"probe_fill", "probe_copy", "probe_axpy"};
     static const uint32_t widths[] = {1, 4, 16};
-    char name[40];
+    char name[40], subject[40];
     for (int e = 0; e < 3; e++) {
         for (int w = 0; w < 3; w++) {
             if (t->child->mode == BENCH_QUICK && widths[w] == 4) continue;
             snprintf(name, sizeof name, "%s_x%u", entries[e], widths[w]);
-            if (bench_begin(t->child, name)) probe_case(t, entries[e], widths[w]);
+            snprintf(subject, sizeof subject, "probe:PROBE_WIDTH=%u", widths[w]);
+            if (bench_begin_case(t->child, name, subject))
+                probe_case(t, entries[e], widths[w], subject);
         }
     }
 }

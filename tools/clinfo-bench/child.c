@@ -28,6 +28,7 @@ typedef struct child_run {
     line_reader lines;
     char tail[1200]; /* the last of what the driver printed */
     char item[160];  /* announced and not answered yet */
+    char kernel[80]; /* of that item, "" if it is no case of one */
     uint32_t begun;
     bool finished;
     bool timed_out;
@@ -106,7 +107,9 @@ static void take_line(child_run *run, const char *line, double limit_s, const be
     const char *begin = json_string_value(json_object_get(object, "begin"));
     json_t *item = json_object_get(object, "item");
     if (begin) {
+        const char *kernel = json_string_value(json_object_get(object, "kernel"));
         snprintf(run->item, sizeof run->item, "%s", begin);
+        snprintf(run->kernel, sizeof run->kernel, "%s", kernel ? kernel : "");
         run->begun = (uint32_t)json_integer_value(json_object_get(object, "number")) + 1;
         if (sink->begin) sink->begin(sink->user, begin);
     } else if (item) {
@@ -217,7 +220,8 @@ static const char *describe_end(const child_run *run, int status, double limit_s
     return "crash";
 }
 
-static void report_end(const child_run *run, int status, double limit_s, const bench_sink *sink)
+static void report_end(const child_run *run, const bench_step *step, int status, double limit_s,
+                       const bench_sink *sink)
 {
     char text[160], detail[1500];
     const char *kind = describe_end(run, status, limit_s, text, sizeof text);
@@ -226,6 +230,11 @@ static void report_end(const child_run *run, int status, double limit_s, const b
     snprintf(detail, sizeof detail, "%s%s%s", text, *tail ? "; it said: " : "", tail);
     json_t *item = json_pack("{s:s, s:s, s:s}", "name", run->item[0] ? run->item : "(start)",
                              "status", kind, "detail", detail);
+    if (item && run->item[0] && run->kernel[0]) {
+        json_object_set_new(item, "kernel", json_string(run->kernel));
+        json_object_set_new(item, "class",
+                            json_string(step->device_class == OCLORA_CLASS_GPU ? "gpu" : "cpu"));
+    }
     if (item) sink->item(sink->user, item);
     json_decref(item);
 }
@@ -246,7 +255,7 @@ bench_step_end bench_run_step(const bench_options *options, const bench_step *st
         watch(&run, limit_s, sink);
         int status = reap(&run);
         if (run.finished) break; /* what happens in a driver's exit handlers is no result */
-        report_end(&run, status, limit_s, sink);
+        report_end(&run, step, status, limit_s, sink);
         end.ended_early++;
         bool progress = run.begun > from;
         from = run.begun;

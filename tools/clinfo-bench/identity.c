@@ -1,6 +1,8 @@
 /* identity.c - what the driver says of itself. */
 #include "tools/clinfo-bench/raw.h"
 
+#include "host/core/quirks.h"
+
 #include <string.h>
 
 static json_t *device_line(const oclora_device *device)
@@ -96,6 +98,27 @@ static json_t *limits(const oclora_device *device)
     return object;
 }
 
+/* What is known of this driver, and whether the record of an earlier run says otherwise. */
+static json_t *quirk_list(const bench_child *child)
+{
+    oclora_record record;
+    char *dir = oclora_cache_dir(&child->env, NULL);
+    json_t *list = json_array();
+    oclora_record_load(&record, &child->env, dir, &child->device);
+    for (const oclora_quirk *quirk = oclora_quirks; quirk->id; quirk++) {
+        if (!oclora_quirk_matches(quirk, &child->device)) continue;
+        bool lifted = oclora_quirk_lifted(quirk, &record, child->device.device_class);
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "id", quirk->id, "subject",
+                            quirk->subject, "effect", oclora_quirk_effect_name(quirk->effect),
+                            "citation", quirk->citation, "retest",
+                            quirk->retest[0] ? quirk->retest : "none", "lifted", lifted));
+    }
+    oclora_record_free(&record);
+    oclora_release(&child->env, dir);
+    return list;
+}
+
 oclora_status bench_step_identity(bench_child *child, oclora_error *err)
 {
     (void)err;
@@ -113,6 +136,7 @@ oclora_status bench_step_identity(bench_child *child, oclora_error *err)
                         json_string(device->device_class == OCLORA_CLASS_GPU ? "gpu" : "cpu"));
     json_object_set_new(item, "limits", limits(device));
     json_object_set_new(item, "extensions", extension_list(device->device_handle));
+    json_object_set_new(item, "quirks", quirk_list(child));
     bench_result(child, "info", item, "%s", "");
     return OCLORA_OK;
 }

@@ -95,7 +95,8 @@ oclora_status bench_step_kernels(bench_child *child, oclora_error *err)
 {
     selftest t = {.child = child, .random = 20262};
     child->device_class = child->device.device_class;
-    OCLORA_TRY(oclora_context_create(&t.context, &child->env, &child->device, NULL, err));
+    const oclora_context_options options = {.ignore_quirks = 1};
+    OCLORA_TRY(oclora_context_create(&t.context, &child->env, &child->device, &options, err));
     OCLORA_TRY(oclora_stream_create(&t.stream, t.context, err));
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (child->mode == BENCH_QUICK && !cases[i].quick) continue;

@@ -120,6 +120,7 @@ static void run_device(const bench_options *options, json_t *device)
                                         "ended_early", (int)end.ended_early));
     }
     bench_judge_device(device);
+    bench_keep_findings(options, device);
 }
 
 static bool write_outputs(const bench_options *options, json_t *report)

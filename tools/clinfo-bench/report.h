@@ -35,6 +35,10 @@ const json_t *bench_find_item(const json_t *device, const char *section, const c
 const char *bench_text(const json_t *object, const char *key);
 double bench_number(const json_t *object, const char *key);
 
+/* Leaves what was found to the engine (keep.c): failures always; passes, which lift quirks, only of
+ * a run that is sufficient and whole. */
+void bench_keep_findings(const bench_options *options, json_t *device);
+
 /* Output (page.c, picture.c, compare.c). */
 void bench_print_device(FILE *out, const json_t *device);
 char *bench_markdown(const json_t *report);

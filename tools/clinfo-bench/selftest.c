@@ -305,7 +305,21 @@ static oclora_status run_op(selftest *t, const op_case *c, case_tensor *src, cas
     return oclora_op_run(t->stream, &call, err);
 }
 
-static void run_case(selftest *t, const op_case *c)
+/* What is disabled if the case fails: the file, or one type or function of it. */
+static const char *subject_of(const op_case *c, char *text, size_t size)
+{
+    if (c->op == OCLORA_OP_MUL_MAT || c->op == OCLORA_OP_MUL_MAT_ID)
+        snprintf(text, size, "%s:A_TYPE=%u", c->kernel, c->src[0].type);
+    else if (c->op == OCLORA_OP_UNARY)
+        snprintf(text, size, "%s:UNARY=%u", c->kernel, c->params.variant);
+    else if (c->op == OCLORA_OP_GLU)
+        snprintf(text, size, "%s:GLU=%u", c->kernel, c->params.variant);
+    else
+        snprintf(text, size, "%s", c->kernel);
+    return text;
+}
+
+static void run_case(selftest *t, const op_case *c, const char *subject)
 {
     oclora_error err = {0};
     case_tensor src[CASE_SOURCES], dst;
@@ -316,9 +330,9 @@ static void run_case(selftest *t, const op_case *c)
     oclora_status status = run_op(t, c, src, &dst, &expected, &err);
     if (!status) status = bench_judge(t, &dst, expected, &verdict, &err);
     if (status)
-        bench_report_case_error(t, c->kernel, status, &err);
+        bench_report_case_error(t, subject, status, &err);
     else
-        bench_report_case(t, c->kernel, &verdict, c->bound, bench_now() - began);
+        bench_report_case(t, subject, &verdict, c->bound, bench_now() - began);
     for (int i = 0; i < CASE_SOURCES; i++) bench_free_tensor(&src[i]);
     bench_free_tensor(&dst);
     free(expected);
@@ -342,8 +356,9 @@ static void report_coverage(selftest *t)
 
 oclora_status bench_step_selftest(bench_child *child, oclora_error *err)
 {
+    char subject[56];
     selftest t = {.child = child, .random = 20261};
-    oclora_context_options options = {.device_class = child->device_class};
+    oclora_context_options options = {.device_class = child->device_class, .ignore_quirks = 1};
     OCLORA_TRY(oclora_context_create(&t.context, &child->env, &child->device, &options, err));
     OCLORA_TRY(oclora_stream_create(&t.stream, t.context, err));
     bench_probe_cases(&t);
@@ -351,7 +366,8 @@ oclora_status bench_step_selftest(bench_child *child, oclora_error *err)
         const op_case *c = &bench_op_cases[i];
         t.random = 1000 + i; /* a case does not depend on those before it */
         if (child->mode == BENCH_QUICK && !c->quick) continue;
-        if (bench_begin(child, c->name)) run_case(&t, c);
+        if (bench_begin_case(child, c->name, subject_of(c, subject, sizeof subject)))
+            run_case(&t, c, subject);
     }
     bench_linear_cases(&t);
     bool whole = child->mode != BENCH_QUICK && !child->from && !child->only;

@@ -33,11 +33,17 @@ static void send_line(bench_child *child, json_t *line)
 
 bool bench_begin(bench_child *child, const char *name)
 {
+    return bench_begin_case(child, name, "");
+}
+
+bool bench_begin_case(bench_child *child, const char *name, const char *kernel)
+{
     uint32_t number = child->next_item++;
     if (number < child->from) return false;
     if (child->only && !strstr(name, child->only)) return false;
     snprintf(child->item, sizeof child->item, "%s", name);
-    send_line(child, json_pack("{s:s, s:i}", "begin", name, "number", (int)number));
+    send_line(child,
+              json_pack("{s:s, s:i, s:s}", "begin", name, "number", (int)number, "kernel", kernel));
     return true;
 }
 

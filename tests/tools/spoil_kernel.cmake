@@ -1,0 +1,3 @@
+# Makes one kernel file compute wrong sums, whatever stands in it. Usage: cmake -DFILE=x.cl -P ...
+file(READ "${FILE}" text)
+file(WRITE "${FILE}" "#define fma(a, b, c) ((a) * (b) + 0.999f * (c))\n${text}")
