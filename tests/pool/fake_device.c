@@ -93,6 +93,15 @@ void oclora_context_destroy(oclora_context *context)
     (void)context;
 }
 
+bool oclora_context_kernel_enabled(const oclora_context *context, const char *file,
+                                   const char *defines)
+{
+    (void)context;
+    (void)file;
+    (void)defines;
+    return true;
+}
+
 const oclora_env *oclora_context_env(const oclora_context *context)
 {
     return &context->env;
