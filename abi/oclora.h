@@ -210,6 +210,10 @@ typedef struct oclora_batch_args {
     const float *weight;             /* [row_start[n_rows]], finite; NULL = 1 everywhere */
     uint32_t n_rows;
     uint32_t reserved;
+    /* [n_rows] or NULL: rows of one number are of one sequence (any numbers, any order). Only
+     * conditional MixLoRA needs it: its routers see the mean of the sequence's rows in this batch
+     * that name the same adapters. Without it such an adapter is refused (ROWS_UNKNOWN). */
+    const uint32_t *instance;
 } oclora_batch_args;
 
 enum {
@@ -300,7 +304,8 @@ typedef struct oclora_api {
 
     /* Brings the adapters of the batch to the device and holds them there until the batch is
      * destroyed and its work is done; used for every layer. Errors: STALE_HANDLE, INVALID_ARGUMENT
-     * (the row is named), POOL_FULL (more than fits beside what is pinned and in use). */
+     * (the row is named), POOL_FULL (more than fits beside what is pinned and in use), ROWS_UNKNOWN
+     * (an adapter averages over sequences and `instance` is NULL). */
     oclora_status (*batch_create)(oclora_pool_t *pool, const oclora_batch_args *args,
                                   oclora_batch_t **out, oclora_message *message);
     void (*batch_destroy)(oclora_batch_t *batch);

@@ -5,8 +5,8 @@
 #define LORA_TYPES_CL
 
 typedef struct lora_lane {
-    ulong a, b, scale, core, u, beta, c, mul_u, mul_v,
-        gate; /* byte offsets into the pool, 0 = absent */
+    ulong a, b, scale, core, u, beta, c, mul_u, mul_v; /* byte offsets into the pool, 0 = absent */
+    ulong gate, gate_b, pairs;
     uint rank, group, type_a, type_b, n_mul, router;
     float temperature;
     uint type_gate;

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { METEORA_A, METEORA_B, METEORA_GATE, EXPERTS_MAX = 256 };
+enum { METEORA_A, METEORA_B, METEORA_GATE, EXPERTS_MAX = 256, TOP_K_MAX = 255 };
 enum { MIX_A, MIX_B, MIX_GATE_A, MIX_GATE_B, MIX_EXTRA_B, MIX_EXTRA_PAIR };
 
 /* --- MeteoRA: experts stacked in one pair, top-k per row --- */
@@ -64,7 +64,7 @@ static oclora_status read_top_k(oclora_load *load, const char *key, uint32_t n, 
 {
     double value = 2.0;
     OCLORA_TRY(oclora_config_number(&load->config, key, &value, err));
-    if (!(value >= 1.0 && value <= n) || value != floor(value))
+    if (!(value >= 1.0 && value <= n) || value != floor(value) || value > TOP_K_MAX)
         return oclora_fail(err, OCLORA_RANK_MISMATCH,
                            "adapter_config.json: %s is %g, there are %u experts", key, value,
                            (unsigned)n);

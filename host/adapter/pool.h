@@ -81,24 +81,26 @@ void oclora_pool_get_stats(oclora_pool *pool, oclora_pool_stats *out);
 /* One adapted module of one adapter, as kernels see it: byte offsets into the pool's buffer, 0 =
  * absent. Layout shared with cl/lora_types.cl. */
 typedef struct oclora_lane {
-    uint64_t a;     /* [rank][d_in / group] of type_a */
-    uint64_t b;     /* [rank][d_out] of type_b */
-    uint64_t scale; /* f32 [rank] */
-    uint64_t core;  /* f32 [rank][rank] */
-    uint64_t u;     /* f32 [d_out] */
-    uint64_t beta;  /* f32 [d_out] */
-    uint64_t c;     /* f32 [d_out] */
-    uint64_t mul_u; /* f32 [n_mul][d_out] */
-    uint64_t mul_v; /* f32 [n_mul][d_in] */
-    uint64_t gate;  /* router's [n_experts][d_in] of type_gate */
-    uint32_t rank;  /* 0 and all offsets 0: the adapter leaves this module alone */
+    uint64_t a;      /* [rank][d_in / group] of type_a */
+    uint64_t b;      /* [rank][d_out] of type_b */
+    uint64_t scale;  /* f32 [rank] */
+    uint64_t core;   /* f32 [rank][rank] */
+    uint64_t u;      /* f32 [d_out] */
+    uint64_t beta;   /* f32 [d_out] */
+    uint64_t c;      /* f32 [d_out] */
+    uint64_t mul_u;  /* f32 [n_mul][d_out] */
+    uint64_t mul_v;  /* f32 [n_mul][d_in] */
+    uint64_t gate;   /* router's [n_experts][d_in] of type_gate */
+    uint64_t gate_b; /* PAIRS: the same for B, of type_gate_b */
+    uint64_t pairs;  /* PAIRS: f32 [top_k][n_experts][n_experts], 0 = gate_b alone decides */
+    uint32_t rank;   /* 0 and all offsets 0: the adapter leaves this module alone */
     uint32_t group;
     uint32_t type_a; /* OCLORA_TYPE_F32, _F16, _BF16 or _Q8_0 */
     uint32_t type_b;
     uint32_t n_mul;
-    uint32_t router; /* kind in the low 8 bits, top_k in the next 8, n_experts in the high 16 */
-    float temperature;
-    uint32_t type_gate;
+    uint32_t router;    /* kind in the low 8 bits, top_k in the next 8, n_experts in the high 16 */
+    float temperature;  /* PAIRS: pair_weight */
+    uint32_t type_gate; /* and type_gate_b in bits 8 to 15 */
 } oclora_lane;
 
 /* The adapters of one batch made resident and held until released: upload what is missing (evicting

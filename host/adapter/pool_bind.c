@@ -100,10 +100,6 @@ static oclora_status bind_module(oclora_pool *pool, oclora_adapter_image *image,
                            "module %s: two loaded models hold a weight of this name; load one of "
                            "them in a session of its own",
                            module->name);
-    if (module->router.kind == OCLORA_ROUTER_PAIRS)
-        return oclora_fail(err, OCLORA_NOT_SUPPORTED,
-                           "module %s: routers over pairs of experts are not served yet",
-                           module->name);
     OCLORA_TRY(oclora_module_bind(image, module, weight->d_in, weight->d_out, err));
     if (oclora_module_needs_norms(module))
         OCLORA_TRY(resolve_norms(pool, weight, image, module, err));
@@ -133,7 +129,7 @@ typedef struct vector_view {
     uint64_t count;
 } vector_view;
 
-/* In the order of oclora_lane's fields scale ... mul_v. */
+/* In the order of oclora_lane's fields scale ... mul_v, pairs. */
 static void vectors_of(const oclora_module *m, vector_view out[OCLORA_POOL_VECTORS])
 {
     const vector_view views[OCLORA_POOL_VECTORS] = {
@@ -144,6 +140,8 @@ static void vectors_of(const oclora_module *m, vector_view out[OCLORA_POOL_VECTO
         {m->c, m->d_out},
         {m->mul_u, (uint64_t)m->n_mul * m->d_out},
         {m->mul_v, (uint64_t)m->n_mul * m->d_in},
+        {m->router.pair_table,
+         (uint64_t)m->router.top_k * m->router.n_experts * m->router.n_experts},
     };
     memcpy(out, views, sizeof views);
 }
@@ -195,6 +193,7 @@ static void describe_site(oclora_pool_adapter *adapter, const oclora_module *mod
     site->a = part_of(adapter, &module->a);
     site->b = part_of(adapter, &module->b);
     site->gate = OCLORA_POOL_ABSENT;
+    site->gate_b = OCLORA_POOL_ABSENT;
     site->shape.rank = module->rank;
     site->shape.group = module->group == 0 ? 1 : module->group;
     site->shape.type_a = module->a.type;
@@ -205,6 +204,11 @@ static void describe_site(oclora_pool_adapter *adapter, const oclora_module *mod
         site->shape.router = router->kind | router->top_k << 8 | router->n_experts << 16;
         site->shape.temperature = router->temperature;
         site->shape.type_gate = router->gate.type;
+    }
+    if (router->kind == OCLORA_ROUTER_PAIRS) {
+        site->gate_b = part_of(adapter, &router->gate_b);
+        site->shape.type_gate |= router->gate_b.type << 8;
+        site->shape.temperature = router->pair_weight;
     }
     if (adapter->rank_min == 0 || module->rank < adapter->rank_min)
         adapter->rank_min = module->rank;
@@ -241,7 +245,7 @@ oclora_status oclora_pool_adapter_create(oclora_pool_adapter **out, oclora_pool 
     adapter->state = OCLORA_ADAPTER_HOST;
     adapter->n_sites = image->n_modules;
     adapter->sites = oclora_alloc(&pool->env, image->n_modules, sizeof *adapter->sites);
-    adapter->parts = oclora_alloc(&pool->env, image->n_modules * 3 + 1, sizeof *adapter->parts);
+    adapter->parts = oclora_alloc(&pool->env, image->n_modules * 4 + 1, sizeof *adapter->parts);
     if (adapter->sites == NULL || adapter->parts == NULL) {
         status = oclora_fail_memory(err, image->n_modules * sizeof *adapter->sites, name);
         goto fail;

@@ -14,7 +14,7 @@
 #include <pthread.h>
 
 enum { OCLORA_POOL_SLOT_BITS = 12, OCLORA_POOL_SLOTS = 1 << OCLORA_POOL_SLOT_BITS };
-enum { OCLORA_POOL_VECTORS = 7 };
+enum { OCLORA_POOL_VECTORS = 8 };
 _Static_assert((int)OCLORA_POOL_SLOTS == (int)OCLORA_POOL_ADAPTERS_MAX, "slots of a pool");
 #define OCLORA_POOL_ABSENT UINT32_MAX
 
@@ -25,6 +25,7 @@ typedef struct oclora_pool_site {
     uint32_t a; /* index into parts, or OCLORA_POOL_ABSENT */
     uint32_t b;
     uint32_t gate;
+    uint32_t gate_b;
     uint64_t vectors[OCLORA_POOL_VECTORS]; /* offsets in the packed vectors, UINT64_MAX = absent */
     oclora_lane shape;                     /* all but the offsets */
     oclora_lane lane;                      /* zeroed while not resident */

@@ -143,13 +143,16 @@ static void fill_lanes(oclora_pool_adapter *adapter)
     for (size_t i = 0; i < adapter->n_sites; i++) {
         oclora_pool_site *site = &adapter->sites[i];
         oclora_lane lane = site->shape;
-        uint64_t *const fields[OCLORA_POOL_VECTORS] = {
-            &lane.scale, &lane.core, &lane.u, &lane.beta, &lane.c, &lane.mul_u, &lane.mul_v};
+        uint64_t *const fields[OCLORA_POOL_VECTORS] = {&lane.scale, &lane.core, &lane.u,
+                                                       &lane.beta,  &lane.c,    &lane.mul_u,
+                                                       &lane.mul_v, &lane.pairs};
         for (uint32_t v = 0; v < OCLORA_POOL_VECTORS; v++)
             if (site->vectors[v] != UINT64_MAX) *fields[v] = vectors + site->vectors[v];
         if (site->a != OCLORA_POOL_ABSENT) lane.a = adapter->parts[site->a].blob->offset;
         if (site->b != OCLORA_POOL_ABSENT) lane.b = adapter->parts[site->b].blob->offset;
         if (site->gate != OCLORA_POOL_ABSENT) lane.gate = adapter->parts[site->gate].blob->offset;
+        if (site->gate_b != OCLORA_POOL_ABSENT)
+            lane.gate_b = adapter->parts[site->gate_b].blob->offset;
         site->lane = lane;
     }
 }

@@ -1,4 +1,5 @@
-/* batch.h - which adapters serve each row, and the exact work list made of it. Pure C; no device. */
+/* batch.h - which adapters serve each row, and the exact work list made of it. Pure C; no device.
+ */
 #ifndef OCLORA_BATCH_BATCH_H
 #define OCLORA_BATCH_BATCH_H
 
@@ -12,23 +13,35 @@ typedef struct oclora_batch {
     const uint32_t *row_start; /* [n_rows + 1] */
     const uint32_t *adapter;   /* [row_start[n_rows]] < n_adapters */
     const float *weight;       /* [row_start[n_rows]] finite */
+    /* [n_rows]: rows of one number are of one sequence; NULL: not known, and then no kind that
+     * averages over a sequence can be served. */
+    const uint32_t *instance;
 } oclora_batch;
 
-/* Rows sorted by their adapter tuple and cut into chunks of equal tuple. Position p of the sorted
- * order is row rows[p]. Hidden slot (chunk c, row i of it, entry e of it) is number
- * hidden_first + i * n_entries + e; weights[] is indexed by hidden slot. Layout shared with cl/. */
+/* Rows sorted by their adapter tuple, then by instance, and cut into chunks of equal tuple.
+ * Position p of the sorted order is row rows[p]. Hidden slot (chunk c, row i of it, entry e of it)
+ * is number hidden_first + i * n_entries + e; weights[] is indexed by hidden slot. Layout shared
+ * with cl/. */
 typedef struct oclora_chunk {
-    uint32_t row_first;    /* into rows[] */
+    uint32_t row_first; /* into rows[] */
     uint32_t n_rows;
-    uint32_t entry_first;  /* into entries[]: adapter index of each entry */
+    uint32_t entry_first; /* into entries[]: adapter index of each entry */
     uint32_t n_entries;
     uint32_t hidden_first; /* into weights[] and the hidden buffer */
     uint32_t reserved[3];
 } oclora_chunk;
 
+/* The rows a position shares its instance and its tuple with, itself included: `count` positions,
+ * whose hidden slots of entry e are hidden_first + i * n_entries + e, in row order. Shared with
+ * cl/. */
+typedef struct oclora_peers {
+    uint32_t hidden_first;
+    uint32_t count;
+} oclora_peers;
+
 typedef struct oclora_worklist {
     oclora_env env;
-    uint32_t n_rows;     /* of the batch */
+    uint32_t n_rows; /* of the batch */
     uint32_t n_adapters;
     uint32_t n_chunks;
     uint32_t n_positions; /* rows with at least one entry */
@@ -38,6 +51,8 @@ typedef struct oclora_worklist {
     uint32_t *rows;
     uint32_t *entries;
     float *weights;
+    /* [n_positions] or NULL: the rows of one instance and one tuple are neighbours. */
+    oclora_peers *peers;
     void *storage;
 } oclora_worklist;
 

@@ -12,6 +12,7 @@ typedef struct kept {
     uint32_t *order; /* rows with entries, sorted by tuple */
     uint32_t *spare; /* merge room, as long as order */
     uint32_t n_order;
+    const uint32_t *instance; /* the batch's */
 } kept;
 
 static oclora_status check_row(const oclora_batch *batch, uint32_t row, oclora_error *err)
@@ -64,7 +65,19 @@ static int compare_rows(const kept *k, uint32_t a, uint32_t b)
     return na == nb ? 0 : na < nb ? -1 : 1;
 }
 
-/* Bottom-up merge sort: stable, so rows of one tuple stay in row order. */
+static bool same_instance(const kept *k, uint32_t a, uint32_t b)
+{
+    return k->instance != NULL && k->instance[a] == k->instance[b] && !compare_rows(k, a, b);
+}
+
+static bool goes_first(const kept *k, uint32_t a, uint32_t b)
+{
+    const int order = compare_rows(k, a, b);
+    if (order != 0 || k->instance == NULL) return order <= 0;
+    return k->instance[a] <= k->instance[b];
+}
+
+/* Bottom-up merge sort: stable, so rows of one tuple and instance stay in row order. */
 static void sort_rows(kept *k)
 {
     for (uint32_t width = 1; width && width < k->n_order; width *= 2) {
@@ -73,8 +86,7 @@ static void sort_rows(kept *k)
             uint32_t full = left - half < width ? left : half + width;
             uint32_t i = at, j = at + half, end = at + full, middle = j;
             for (uint32_t out = at; out < end; out++) {
-                bool first =
-                    j == end || (i < middle && compare_rows(k, k->order[i], k->order[j]) <= 0);
+                bool first = j == end || (i < middle && goes_first(k, k->order[i], k->order[j]));
                 k->spare[out] = first ? k->order[i++] : k->order[j++];
             }
             at = end;
@@ -116,11 +128,26 @@ static void fill_chunk(oclora_worklist *list, const kept *k, uint32_t position, 
     }
 }
 
+/* Rows of one tuple have their hidden slots one after the other, also across chunks. */
+static void fill_peers(oclora_worklist *list, const kept *k)
+{
+    uint32_t hidden = 0;
+    for (uint32_t at = 0, n = 1; at < k->n_order; at += n) {
+        const uint32_t row = k->order[at];
+        n = 1;
+        while (at + n < k->n_order && same_instance(k, row, k->order[at + n])) n++;
+        for (uint32_t i = 0; i < n; i++) list->peers[at + i] = (oclora_peers){hidden, n};
+        hidden += n * (k->start[row + 1] - k->start[row]);
+    }
+}
+
 /* One allocation for the list; entries and chunks are bounded by entries and rows of the batch. */
 static oclora_status open_list(oclora_worklist *list, const kept *k, oclora_error *err)
 {
     size_t rows = k->n_order, entries = rows ? k->start[list->n_rows] : 0;
+    size_t peers = k->instance != NULL ? rows : 0;
     size_t bytes = rows * (sizeof *list->chunks + sizeof *list->rows) +
+                   peers * sizeof *list->peers +
                    entries * (sizeof *list->entries + sizeof *list->weights);
     list->storage = oclora_alloc(&list->env, bytes, 1);
     if (!list->storage) return oclora_fail_memory(err, bytes, "the work list of a batch");
@@ -128,6 +155,7 @@ static oclora_status open_list(oclora_worklist *list, const kept *k, oclora_erro
     list->rows = (uint32_t *)(list->chunks + rows);
     list->entries = list->rows + rows;
     list->weights = (float *)(list->entries + entries);
+    if (k->instance != NULL) list->peers = (oclora_peers *)(list->weights + entries);
     return OCLORA_OK;
 }
 
@@ -142,7 +170,7 @@ oclora_status oclora_worklist_build(oclora_worklist *out, const oclora_env *env,
     size_t bytes = (3 * rows + 1 + 2 * entries) * sizeof(uint32_t);
     uint32_t *room = oclora_alloc(env, bytes, 1);
     if (!room) return oclora_fail_memory(err, bytes, "sorting the rows of a batch");
-    kept k = {room, room + rows + 1, NULL, NULL, NULL, 0};
+    kept k = {room, room + rows + 1, NULL, NULL, NULL, 0, batch->instance};
     k.weight = (float *)(k.adapter + entries);
     k.order = k.adapter + 2 * entries;
     k.spare = k.order + rows;
@@ -160,6 +188,7 @@ oclora_status oclora_worklist_build(oclora_worklist *out, const oclora_env *env,
             n = chunk_length(&k, at, chunk_rows);
             fill_chunk(&list, &k, at, n);
         }
+        if (list.peers != NULL) fill_peers(&list, &k);
         *out = list;
     }
     oclora_release(env, room);

@@ -123,7 +123,15 @@ static uint32_t sequence_of(const oclora_run *run, const oclora_row_set *set, co
     return run->runner->streams[ids[row]];
 }
 
-/* Writes the set's CSR into the runner's scratch: starts, adapters, weights. @return its length. */
+/* Rows of a sequence are one instance; without a map per sequence they are not known. */
+static bool wants_instances(const oclora_run *run)
+{
+    return run->map->mode == OCLORA_MAP_SEQUENCES &&
+           oclora_lane_table_needs_instances(run->runner->lanes);
+}
+
+/* Writes the set's CSR into the runner's scratch: starts, adapters, weights, and the rows'
+ * sequences where an adapter asks for them. @return its length. */
 static oclora_status make_csr(oclora_run *run, const oclora_row_set *set, const void **data,
                               size_t *length, uint64_t *adapted, oclora_error *err)
 {
@@ -133,7 +141,7 @@ static oclora_status make_csr(oclora_run *run, const oclora_row_set *set, const 
     for (uint32_t s = 0; s < OCLORA_SEQUENCE_MAX; s++)
         if (map->start[s + 1] - map->start[s] > most) most = map->start[s + 1] - map->start[s];
     OCLORA_TRY(oclora_reserve(&runner->env, &runner->scratch, &runner->scratch_capacity,
-                              (size_t)set->n_rows * (1 + 2 * (size_t)most) + 1,
+                              (size_t)set->n_rows * (2 + 2 * (size_t)most) + 1,
                               sizeof *runner->scratch, err));
     uint32_t *start = runner->scratch;
     uint32_t n = 0;
@@ -153,6 +161,9 @@ static oclora_status make_csr(oclora_run *run, const oclora_row_set *set, const 
         memcpy(adapter + n + start[row], map->weight + first, count * sizeof *adapter);
     }
     *length = (size_t)set->n_rows + 1 + 2 * (size_t)n;
+    if (!wants_instances(run)) return OCLORA_OK;
+    for (uint32_t row = 0; row < set->n_rows; row++)
+        runner->scratch[(*length)++] = sequence_of(run, set, data, row);
     return OCLORA_OK;
 }
 
@@ -171,7 +182,9 @@ static oclora_status upload_work(oclora_run *run, const oclora_row_set *set, ocl
     float *weights = oclora_alloc(&runner->env, n, sizeof *weights);
     if (weights == NULL) return oclora_fail_memory(err, n * sizeof *weights, "a batch's weights");
     memcpy(weights, adapter + n, n * sizeof *weights);
-    oclora_batch batch = {set->n_rows, run->map->n_handles, runner->scratch, adapter, weights};
+    oclora_batch batch = {set->n_rows,     run->map->n_handles,
+                          runner->scratch, adapter,
+                          weights,         wants_instances(run) ? adapter + 2 * (size_t)n : NULL};
     oclora_worklist list = {0};
     oclora_status status = oclora_worklist_build(&list, &runner->env, &batch, CHUNK_ROWS, err);
     if (status == OCLORA_OK) {

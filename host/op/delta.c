@@ -71,31 +71,47 @@ static oclora_status multiply(oclora_linear_call *c, oclora_error *err)
     return oclora_linear_base(c->stream, w, &x, &y, (uint32_t)rows, err);
 }
 
-/* Weighs the hidden slots of routed adapters. */
+/* One choice for all rows of a sequence, from the mean of their logits. */
+static oclora_status choose_pairs(const oclora_linear_call *c, oclora_buffer *logits,
+                                  uint32_t stride, oclora_error *err)
+{
+    oclora_arg args[16], *a = common_args(c, args);
+    *a++ = oclora_arg_buffer(logits);
+    *a++ = oclora_arg_u64(0);
+    *a++ = oclora_arg_u32(stride);
+    *a++ = oclora_arg_u64(c->work->peer_offset);
+    return launch_any(c, "lora_select", "select_pairs", args, a, 1, err);
+}
+
+/* Weighs the hidden slots of routed adapters, or moves their values. */
 static oclora_status select_experts(oclora_linear_call *c, oclora_error *err)
 {
     uint32_t experts = c->summary.experts_max;
     oclora_buffer *logits = NULL;
+    /* Pairs of choices stand behind the logits, at most as many. */
+    const uint32_t stride = c->summary.flags & OCLORA_LANES_PAIRS ? 2 * experts : experts;
     OCLORA_TRY(oclora_stream_scratch(c->stream, OCLORA_SCRATCH_OP,
-                                     (uint64_t)c->work->n_hidden * experts * 4, &logits, err));
+                                     (uint64_t)c->work->n_hidden * stride * 4, &logits, err));
     oclora_arg args[16], *a = common_args(c, args);
     *a++ = oclora_arg_buffer(c->x->buffer);
     *a++ = oclora_arg_u64(c->x->offset);
     *a++ = oclora_arg_u64(c->x->nb[1]);
     *a++ = oclora_arg_buffer(logits);
     *a++ = oclora_arg_u64(0);
-    *a++ = oclora_arg_u32(experts);
+    *a++ = oclora_arg_u32(stride);
     *a++ = oclora_arg_u32(c->weight->d_in);
     OCLORA_TRY(launch_any(c, "lora_select", "select_logits", args, a, experts, err));
+    if (c->summary.flags & OCLORA_LANES_PAIRS) OCLORA_TRY(choose_pairs(c, logits, stride, err));
     a = common_args(c, args);
     *a++ = oclora_arg_buffer(logits);
     *a++ = oclora_arg_u64(0);
-    *a++ = oclora_arg_u32(experts);
+    *a++ = oclora_arg_u32(stride);
     *a++ = oclora_arg_buffer(c->hidden);
     *a++ = oclora_arg_u64(0);
     *a++ = oclora_arg_u32(c->summary.rank_max);
+    *a++ = oclora_arg_u64(c->work->peer_offset);
     /* the pool is not looked at */
-    return launch_any(c, "lora_select", "select_top_k", args + 2, a, 1, err);
+    return launch_any(c, "lora_select", "select_apply", args + 2, a, 1, err);
 }
 
 static oclora_status shrink(oclora_linear_call *c, oclora_error *err)

@@ -3,8 +3,8 @@
 #include <string.h>
 
 /* The kernels declare the same structs in cl/lora_types.cl. */
-_Static_assert(sizeof(oclora_lane) == 112, "cl/lora_types.cl: lora_lane");
-_Static_assert(offsetof(oclora_lane, rank) == 80, "cl/lora_types.cl: lora_lane");
+_Static_assert(sizeof(oclora_lane) == 128, "cl/lora_types.cl: lora_lane");
+_Static_assert(offsetof(oclora_lane, rank) == 96, "cl/lora_types.cl: lora_lane");
 _Static_assert(sizeof(oclora_chunk) == 32, "cl/lora_types.cl: lora_chunk");
 
 static oclora_lane_summary summarise(const oclora_lane *lanes, uint32_t n_adapters)
@@ -19,7 +19,10 @@ static oclora_lane_summary summarise(const oclora_lane *lanes, uint32_t n_adapte
         if (lane->u) summary.flags |= OCLORA_LANES_SCALED;
         if (lane->router) summary.flags |= OCLORA_LANES_ROUTER;
         if (lane->rank && !lane->n_mul) summary.flags |= OCLORA_LANES_LOW_RANK;
-        if (lane->router >> 16 > summary.experts_max) summary.experts_max = lane->router >> 16;
+        const bool pairs = (lane->router & 255u) == OCLORA_ROUTER_PAIRS;
+        const uint32_t gates = (lane->router >> 16) << pairs;
+        if (pairs) summary.flags |= OCLORA_LANES_PAIRS;
+        if (gates > summary.experts_max) summary.experts_max = gates;
     }
     return summary;
 }
@@ -63,6 +66,13 @@ oclora_status oclora_lane_table_create_from(oclora_lane_table **out, oclora_stre
 fail:
     oclora_lane_table_destroy(table);
     return status;
+}
+
+bool oclora_lane_table_needs_instances(const oclora_lane_table *table)
+{
+    for (uint32_t w = 0; w < table->n_weights; w++)
+        if (table->summaries[w].flags & OCLORA_LANES_PAIRS) return true;
+    return false;
 }
 
 void oclora_lane_table_destroy(oclora_lane_table *table)

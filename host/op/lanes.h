@@ -7,7 +7,7 @@
 /* What the adapters of a table need of one weight, all together. */
 typedef struct oclora_lane_summary {
     uint32_t rank_max;
-    uint32_t experts_max; /* of routers */
+    uint32_t experts_max; /* rows of a router's gates */
     uint32_t flags;       /* OCLORA_LANES_*; 0: no adapter touches the weight */
 } oclora_lane_summary;
 
@@ -17,7 +17,8 @@ enum {
     OCLORA_LANES_MULTIPLY = 1u << 2,
     OCLORA_LANES_ROUTER = 1u << 3,
     OCLORA_LANES_LOW_RANK = 1u << 4, /* an adapter without n_mul has a rank */
-    OCLORA_LANES_SCALED = 1u << 5    /* an adapter has u */
+    OCLORA_LANES_SCALED = 1u << 5,   /* an adapter has u */
+    OCLORA_LANES_PAIRS = 1u << 6     /* a router chooses for whole sequences */
 };
 
 struct oclora_lane_table {

@@ -47,6 +47,11 @@ static oclora_status check_work(oclora_linear_call *c, uint64_t rows, oclora_err
                            c->weight->name, ull(rows), (unsigned)c->lanes->n_adapters);
     if (!c->work->n_chunks || c->weight->id >= c->lanes->n_weights) return OCLORA_OK;
     c->summary = c->lanes->summaries[c->weight->id];
+    if (c->summary.flags & OCLORA_LANES_PAIRS && !c->work->peer_offset)
+        return oclora_fail(err, OCLORA_ROWS_UNKNOWN,
+                           "an adapter of layer '%s' averages over the rows of a sequence, and "
+                           "which rows belong to one is not known here",
+                           c->weight->name);
     if (c->summary.flags & OCLORA_LANES_MULTIPLY && c->flags & OCLORA_LINEAR_DELTA_ONLY)
         return oclora_fail(err, OCLORA_NOT_SUPPORTED,
                            "an adapter multiplies layer '%s', which needs its base product too",

@@ -64,7 +64,8 @@ oclora_status oclora_row_work_update(oclora_row_work *work, const oclora_worklis
     size_t rows = list->n_positions * sizeof *list->rows;
     size_t entries = list->n_entries * sizeof *list->entries;
     size_t weights = list->n_hidden * sizeof *list->weights;
-    size_t bytes = chunks + rows + entries + weights;
+    size_t peers = list->peers != NULL ? list->n_positions * sizeof *list->peers : 0;
+    size_t bytes = chunks + rows + entries + weights + peers;
     OCLORA_TRY(oclora_reserve(&work->env, &work->staging, &work->staging_bytes, bytes, 1, err));
     OCLORA_TRY(grow(work, &work->buffer, bytes, err));
     if (bytes) {
@@ -72,11 +73,13 @@ oclora_status oclora_row_work_update(oclora_row_work *work, const oclora_worklis
         memcpy(work->staging + chunks, list->rows, rows);
         memcpy(work->staging + chunks + rows, list->entries, entries);
         memcpy(work->staging + chunks + rows + entries, list->weights, weights);
+        if (peers) memcpy(work->staging + bytes - peers, list->peers, peers);
         OCLORA_TRY(oclora_stream_write(work->stream, work->buffer, 0, work->staging, bytes, err));
     }
     work->row_offset = chunks;
     work->entry_offset = chunks + rows;
     work->weight_offset = chunks + rows + entries;
+    work->peer_offset = peers ? bytes - peers : 0;
     work->n_rows = list->n_rows;
     work->n_adapters = list->n_adapters;
     work->n_chunks = list->n_chunks;

@@ -14,7 +14,7 @@ typedef struct oclora_expansion {
     uint32_t n_rows;
 } oclora_expansion;
 
-/* One buffer: chunks, rows, entries, weights, at these byte offsets. */
+/* One buffer: chunks, rows, entries, weights, peers, at these byte offsets. */
 struct oclora_row_work {
     oclora_env env;
     oclora_stream *stream;
@@ -24,6 +24,7 @@ struct oclora_row_work {
     uint64_t row_offset;
     uint64_t entry_offset;
     uint64_t weight_offset;
+    uint64_t peer_offset; /* 0: not known */
     uint32_t n_rows;
     uint32_t n_adapters;
     uint32_t n_chunks;

@@ -45,7 +45,7 @@ static oclora_status check_rows(uint32_t n_rows, const uint32_t *row_start, oclo
 /* The entries as indices into the distinct handles, turned into a work list. */
 static oclora_status build_list(const oclora_roster *made, const uint32_t *row_start,
                                 const oclora_adapter_handle *adapter, const float *weight,
-                                oclora_worklist *list, oclora_error *err)
+                                const uint32_t *instance, oclora_worklist *list, oclora_error *err)
 {
     const oclora_env *env = &made->engine->env;
     const uint32_t n_entries = row_start[made->n_rows];
@@ -61,7 +61,8 @@ static oclora_status build_list(const oclora_roster *made, const uint32_t *row_s
         weights[i] = weight == NULL ? 1.0f : weight[i];
     }
     if (status == OCLORA_OK) {
-        const oclora_batch batch = {made->n_rows, made->n_adapters, row_start, index, weights};
+        const oclora_batch batch = {made->n_rows, made->n_adapters, row_start,
+                                    index,        weights,          instance};
         status = oclora_worklist_build(list, env, &batch, CHUNK_ROWS, err);
     }
     oclora_release(env, index);
@@ -78,6 +79,11 @@ static oclora_status place(oclora_roster *made, const oclora_worklist *list, ocl
     pthread_mutex_lock(&engine->lock);
     oclora_status status = oclora_lane_table_create(&made->lanes, engine->stream, made->pool,
                                                     made->adapters, made->n_adapters, err);
+    if (status == OCLORA_OK && list->peers == NULL &&
+        oclora_lane_table_needs_instances(made->lanes))
+        status = oclora_fail(err, OCLORA_ROWS_UNKNOWN,
+                             "an adapter of the batch averages over the rows of its sequence: say "
+                             "which rows belong to one (oclora_batch_args.instance)");
     if (status == OCLORA_OK) status = oclora_row_work_create(&made->work, engine->stream, err);
     if (status == OCLORA_OK) status = oclora_row_work_update(made->work, list, err);
     pthread_mutex_unlock(&engine->lock);
@@ -86,13 +92,13 @@ static oclora_status place(oclora_roster *made, const oclora_worklist *list, ocl
 
 static oclora_status fill(oclora_roster *made, const uint32_t *row_start,
                           const oclora_adapter_handle *adapter, const float *weight,
-                          oclora_error *err)
+                          const uint32_t *instance, oclora_error *err)
 {
     OCLORA_TRY(check_rows(made->n_rows, row_start, err));
     if (row_start[made->n_rows] == 0) return OCLORA_OK;
     OCLORA_TRY(collect(made, adapter, row_start[made->n_rows], err));
     oclora_worklist list = {0};
-    oclora_status status = build_list(made, row_start, adapter, weight, &list, err);
+    oclora_status status = build_list(made, row_start, adapter, weight, instance, &list, err);
     if (status == OCLORA_OK) status = place(made, &list, err);
     oclora_worklist_free(&list);
     return status;
@@ -101,14 +107,14 @@ static oclora_status fill(oclora_roster *made, const uint32_t *row_start,
 oclora_status oclora_roster_create(oclora_roster **out, oclora_engine *engine, oclora_pool *pool,
                                    uint32_t n_rows, const uint32_t *row_start,
                                    const oclora_adapter_handle *adapter, const float *weight,
-                                   oclora_error *err)
+                                   const uint32_t *instance, oclora_error *err)
 {
     oclora_roster *made = oclora_alloc(&engine->env, 1, sizeof *made);
     if (made == NULL) return oclora_fail_memory(err, sizeof *made, "a batch");
     made->engine = engine;
     made->pool = pool;
     made->n_rows = n_rows;
-    const oclora_status status = fill(made, row_start, adapter, weight, err);
+    const oclora_status status = fill(made, row_start, adapter, weight, instance, err);
     if (status != OCLORA_OK) {
         oclora_roster_destroy(made);
         return status;

@@ -44,12 +44,13 @@ bool oclora_layer_type_served(oclora_type type);
 bool oclora_kind_served(oclora_kind kind);
 
 /* Who serves each row of a batch; holds its adapters on the device until destroyed. `weight` NULL
- * = 1. */
+ * = 1. `instance` [n_rows] numbers the rows' sequences; NULL: not known, which is ROWS_UNKNOWN when
+ * an adapter averages over them. */
 typedef struct oclora_roster oclora_roster;
 oclora_status oclora_roster_create(oclora_roster **out, oclora_engine *engine, oclora_pool *pool,
                                    uint32_t n_rows, const uint32_t *row_start,
                                    const oclora_adapter_handle *adapter, const float *weight,
-                                   oclora_error *err);
+                                   const uint32_t *instance, oclora_error *err);
 void oclora_roster_destroy(oclora_roster *roster); /* after the jobs that use it */
 
 typedef struct oclora_job oclora_job;

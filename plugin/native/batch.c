@@ -23,7 +23,7 @@ static oclora_status create(native_pool *pool, const oclora_batch_args *args, oc
     made->pool = pool;
     oclora_status status =
         oclora_roster_create(&made->roster, pool->context->engine, pool->pool, args->n_rows,
-                             args->row_start, args->adapter, args->weight, err);
+                             args->row_start, args->adapter, args->weight, args->instance, err);
     if (status == OCLORA_OK) status = native_object_publish(&made->object, out, err);
     native_object_put(&made->object);
     return status;

@@ -21,7 +21,7 @@ static oclora_batch random_batch(uint32_t n_rows, uint32_t n_adapters)
         }
     }
     starts[n_rows] = n;
-    oclora_batch batch = {n_rows, n_adapters, starts, adapters, weights};
+    oclora_batch batch = {n_rows, n_adapters, starts, adapters, weights, NULL};
     return batch;
 }
 
@@ -99,7 +99,7 @@ static void test_chunks(void)
         weights[row] = 1.0f;
     }
     starts[40] = 40;
-    oclora_batch batch = {40, 3, starts, adapters, weights};
+    oclora_batch batch = {40, 3, starts, adapters, weights, NULL};
     CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), &batch, 8, &err), &err);
     CHECK_INT(list.n_chunks, 6); /* 14, 13 and 13 rows */
     for (uint32_t c = 0; c + 1 < list.n_chunks; c++)
@@ -113,7 +113,7 @@ static void test_refusals(void)
 {
     uint32_t start[3] = {0, 1, 2}, adapter[2] = {0, 1};
     float weight[2] = {1.0f, 1.0f};
-    oclora_batch batch = {2, 2, start, adapter, weight};
+    oclora_batch batch = {2, 2, start, adapter, weight, NULL};
     oclora_worklist list;
     oclora_error err = {0, ""};
     CHECK_STATUS(oclora_worklist_build(&list, oclora_test_env(), &batch, 0, &err),

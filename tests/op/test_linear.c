@@ -103,7 +103,7 @@ static void group_work(group *g)
 {
     static const uint32_t start[GROUP_ROWS + 1] = {0, 1, 2, 2, 4, 5}, ids[5] = {0, 1, 1, 0, 0};
     static const float shares[5] = {1, 1, 0.5f, -0.25f, 2};
-    oclora_batch batch = {GROUP_ROWS, 2, start, ids, shares};
+    oclora_batch batch = {GROUP_ROWS, 2, start, ids, shares, NULL};
     oclora_worklist list;
     oclora_error err = {0, ""};
     CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), &batch, 4, &err), &err);

@@ -43,7 +43,8 @@ static inline bool native_check(oclora_status actual, oclora_status expected,
 #define WANT(call, expected) native_check((call), (expected), &msg, #call, __FILE__, __LINE__)
 #define WANT_OK(call)        WANT(call, OCLORA_OK)
 
-/* Runs `run` for each device, or with `classes` for each device and class. */
+/* Runs `run` for each device, or with `classes` for each device and class. OCLORA_TEST_DEVICE limits
+ * it to devices whose "platform / name" contains that text. */
 static inline void native_each(const oclora_api *api, int classes,
                                void (*run)(uint32_t device, uint32_t device_class))
 {
@@ -54,6 +55,10 @@ static inline void native_each(const oclora_api *api, int classes,
     for (uint32_t i = 0; i < count; i++) {
         oclora_device_desc desc = {.struct_size = sizeof desc};
         WANT_OK(api->device_info(i, &desc, &msg));
+        char title[200];
+        const char *only = getenv("OCLORA_TEST_DEVICE");
+        snprintf(title, sizeof title, "%s / %s", desc.platform, desc.name);
+        if (only != NULL && strstr(title, only) == NULL) continue;
         for (uint32_t c = classes ? OCLORA_CLASS_CPU : OCLORA_CLASS_AUTO;
              c <= (classes ? OCLORA_CLASS_GPU : OCLORA_CLASS_AUTO); c++) {
             printf("  on %s / %s%s\n", desc.platform, desc.name,

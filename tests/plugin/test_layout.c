@@ -19,7 +19,8 @@ PIN(oclora_pool_desc, evictions, 56);
 PIN(oclora_adapter_args, reserved, 48);
 PIN(oclora_adapter_memory_args, reserved, 64);
 PIN(oclora_adapter_desc, name, 208);
-PIN(oclora_batch_args, reserved, 40);
+PIN(oclora_batch_args, instance, 48);
+_Static_assert(END(oclora_batch_args, reserved) == 40, "version 1.0's batch");
 PIN(oclora_linear_args, flags, 80);
 PIN(oclora_api, event_destroy, 240);
 

@@ -313,7 +313,7 @@ void world_check(world *w)
     double *want = malloc(w->d_out * sizeof *want), worst = 0;
     publish(w);
     fill_batch(w, start, ids, weights);
-    oclora_batch batch = {n, w->n_adapters, start, ids, weights};
+    oclora_batch batch = {n, w->n_adapters, start, ids, weights, NULL};
     for (uint32_t row = 0; row < n; row++) order[row] = row;
     run(w, &batch, order, y);
     float *tiles = malloc(n * stride * 4);
@@ -328,7 +328,7 @@ void world_check(world *w)
         if (!(error <= worst)) worst = error;
         for (uint32_t i = w->d_out; i < stride; i++) differ += !isnan(y[row * stride + i]);
         uint32_t one_start[2] = {0, start[row + 1] - start[row]};
-        oclora_batch one = {1, w->n_adapters, one_start, ids + start[row], weights + start[row]};
+        oclora_batch one = {1, w->n_adapters, one_start, ids + start[row], weights + start[row], NULL};
         run(w, &one, &row, alone);
         differ += memcmp(alone, y + row * stride, w->d_out * 4) != 0;
         if (!one_start[1] && !(w->flags & OCLORA_LINEAR_DELTA_ONLY)) continue;
@@ -336,7 +336,7 @@ void world_check(world *w)
         if (row % 4) continue;
         float *base = malloc(stride * 4); /* weight 0 is the base product to the bit */
         uint32_t none_start[2] = {0, 0};
-        oclora_batch none = {1, w->n_adapters, none_start, ids, weights};
+        oclora_batch none = {1, w->n_adapters, none_start, ids, weights, NULL};
         run(w, &one, &row, alone);
         run(w, &none, &row, base);
         differ += memcmp(alone, base, w->d_out * 4) != 0;

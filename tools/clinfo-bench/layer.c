@@ -177,7 +177,7 @@ static oclora_status make_batch(bench_layer *l, oclora_error *err)
         }
         l->row_start[r + 1] = n;
     }
-    const oclora_batch batch = {p->rows, p->n_adapters, l->row_start, l->adapter, l->weights};
+    const oclora_batch batch = {p->rows, p->n_adapters, l->row_start, l->adapter, l->weights, NULL};
     oclora_worklist list = {0};
     OCLORA_TRY(oclora_worklist_build(&list, &l->t->child->env, &batch, 8, err));
     oclora_status status = oclora_row_work_create(&l->work, l->t->stream, err);
