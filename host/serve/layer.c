@@ -28,11 +28,6 @@ static oclora_status check_spec(oclora_engine *engine, const oclora_layer_spec *
                            spec->name, spec->d_out, spec->d_in, oclora_type_name(spec->type),
                            (unsigned long long)(row * spec->d_out),
                            (unsigned long long)(spec->data == NULL ? 0 : spec->data_bytes));
-    if (!oclora_panel_fits(spec->type, spec->d_in, spec->d_out))
-        return oclora_fail(err, OCLORA_NOT_SUPPORTED,
-                           "weight '%s': [%u, %u] has no kernel; rows come in multiples of 16, "
-                           "inputs of 32",
-                           spec->name, spec->d_out, spec->d_in);
     for (uint32_t i = 0; spec->bias != NULL && i < spec->d_out; i++)
         if (!isfinite(spec->bias[i]))
             return oclora_fail(err, OCLORA_NOT_FINITE, "weight '%s': bias value %u is not finite",

@@ -9,12 +9,14 @@ enum { MAX_ROWS = 70, MAX_ENTRIES = 4 };
 
 static uint32_t starts[MAX_ROWS + 1], adapters[MAX_ROWS * MAX_ENTRIES];
 static float weights[MAX_ROWS * MAX_ENTRIES];
+static uint32_t instances[MAX_ROWS];
 
 static oclora_batch random_batch(uint32_t n_rows, uint32_t n_adapters)
 {
     uint32_t n = 0;
     for (uint32_t row = 0; row < n_rows; row++) {
         starts[row] = n;
+        instances[row] = 7 * (oclora_test_random() % 4);
         for (uint32_t e = oclora_test_random() % (MAX_ENTRIES + 1); e; e--) {
             adapters[n] = oclora_test_random() % n_adapters;
             weights[n++] = oclora_test_random() % 4 ? oclora_test_uniform() : 0.0f;
@@ -22,6 +24,7 @@ static oclora_batch random_batch(uint32_t n_rows, uint32_t n_adapters)
     }
     starts[n_rows] = n;
     oclora_batch batch = {n_rows, n_adapters, starts, adapters, weights, NULL};
+    if (oclora_test_random() % 2) batch.instance = instances;
     return batch;
 }
 
@@ -72,6 +75,35 @@ static void check_list(const oclora_worklist *list, const oclora_batch *batch, u
         CHECK_INT(seen[row], has_entries(batch, row) ? 1 : 0);
 }
 
+/* The rows of one instance and one tuple, in row order: what a position's peers must be. */
+static void check_peers(const oclora_worklist *list, const oclora_batch *batch)
+{
+    CHECK((list->peers != NULL) == (batch->instance != NULL));
+    if (list->peers == NULL) return;
+    uint32_t slot_row[MAX_ROWS * MAX_ENTRIES], chunk_of[MAX_ROWS];
+    for (uint32_t c = 0; c < list->n_chunks; c++) {
+        const oclora_chunk *chunk = &list->chunks[c];
+        for (uint32_t i = 0; i < chunk->n_rows; i++) chunk_of[chunk->row_first + i] = c;
+        for (uint32_t i = 0; i < chunk->n_rows * chunk->n_entries; i++)
+            slot_row[chunk->hidden_first + i] = list->rows[chunk->row_first + i / chunk->n_entries];
+    }
+    for (uint32_t p = 0; p < list->n_positions; p++) {
+        const oclora_chunk *own = &list->chunks[chunk_of[p]];
+        uint32_t n = 0;
+        for (uint32_t q = 0; q < list->n_positions; q++) {
+            const oclora_chunk *other = &list->chunks[chunk_of[q]];
+            if (instances[list->rows[q]] != instances[list->rows[p]] ||
+                other->n_entries != own->n_entries ||
+                memcmp(list->entries + other->entry_first, list->entries + own->entry_first,
+                       own->n_entries * sizeof *list->entries) != 0)
+                continue;
+            const uint32_t slot = list->peers[p].hidden_first + n++ * own->n_entries;
+            CHECK(slot < list->n_hidden && slot_row[slot] == list->rows[q]);
+        }
+        CHECK_INT(list->peers[p].count, n);
+    }
+}
+
 static void test_random(void)
 {
     for (int i = 0; i < 300; i++) {
@@ -83,6 +115,7 @@ static void test_random(void)
         oclora_error err = {0, ""};
         CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), &batch, chunk_rows, &err), &err);
         check_list(&list, &batch, chunk_rows);
+        check_peers(&list, &batch);
         oclora_worklist_free(&list);
     }
     CHECK_INT(oclora_test_live_allocations(), 0);

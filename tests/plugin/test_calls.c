@@ -184,7 +184,6 @@ static void adapters_on(uint32_t device, uint32_t device_class)
     CHECK_INT(strcmp(desc.name, "lora"), 0);
     WANT(world_load(&w, "lora", GOLDEN "rslora", &other, &msg), OCLORA_ALREADY_EXISTS);
     WANT(world_load(&w, "x", GOLDEN "nothing", &other, &msg), OCLORA_FILE_NOT_FOUND);
-    WANT(world_load(&w, "x", GOLDEN "mixlora_conditional_ifs", &other, &msg), OCLORA_NOT_SUPPORTED);
     CHECK_INT(other, 5);
     WANT(api->adapter_find(w.pool, "nobody", 6, &found, &msg), OCLORA_ADAPTER_NOT_LOADED);
     WANT_OK(api->adapter_find(w.pool, "lora", 4, &found, &msg));
