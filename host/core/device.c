@@ -62,10 +62,11 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-static uint32_t device_features(const oclora_env *env, cl_device_id device)
+static bool device_features(const oclora_env *env, cl_device_id device, uint32_t *out)
 {
     uint32_t features = 0;
     char *extensions = device_string(env, device, CL_DEVICE_EXTENSIONS);
+    const bool answered = extensions != NULL;
     if (extensions) {
         if (has_word(extensions, "cl_khr_fp16")) features |= OCLORA_FEATURE_FP16;
         if (has_word(extensions, "cl_khr_fp64")) features |= OCLORA_FEATURE_FP64;
@@ -80,17 +81,21 @@ static uint32_t device_features(const oclora_env *env, cl_device_id device)
         features |= OCLORA_FEATURE_OUT_OF_ORDER;
     if (device_uint(device, CL_DEVICE_HOST_UNIFIED_MEMORY))
         features |= OCLORA_FEATURE_UNIFIED_MEMORY;
-    return features;
+    *out = features;
+    return answered;
 }
 
 static uint32_t device_type(cl_device_id device)
 {
     cl_ulong type = device_ulong(device, CL_DEVICE_TYPE);
+    if (type == 0) return 0;
     if (type & CL_DEVICE_TYPE_GPU) return OCLORA_DEVICE_GPU;
     return type & CL_DEVICE_TYPE_CPU ? OCLORA_DEVICE_CPU : OCLORA_DEVICE_ACCELERATOR;
 }
 
-static void read_device(const oclora_env *env, cl_platform_id platform, const char *platform_name,
+/* false: the driver did not answer what kernels and limits are chosen by. Guessing would give a CPU
+ * the kernels of a GPU, or a device of no memory. */
+static bool read_device(const oclora_env *env, cl_platform_id platform, const char *platform_name,
                         cl_device_id device, oclora_device *out)
 {
     size_t work_group = 0;
@@ -102,7 +107,7 @@ static void read_device(const oclora_env *env, cl_platform_id platform, const ch
     copy_trimmed(out->platform, sizeof out->platform, platform_name);
     out->type = device_type(device);
     out->device_class = out->type == OCLORA_DEVICE_CPU ? OCLORA_CLASS_CPU : OCLORA_CLASS_GPU;
-    out->features = device_features(env, device);
+    const bool answered = device_features(env, device, &out->features);
     out->compute_units = device_uint(device, CL_DEVICE_MAX_COMPUTE_UNITS);
     out->vendor_id = device_uint(device, CL_DEVICE_VENDOR_ID);
     out->global_bytes = device_ulong(device, CL_DEVICE_GLOBAL_MEM_SIZE);
@@ -113,6 +118,9 @@ static void read_device(const oclora_env *env, cl_platform_id platform, const ch
     out->base_align_bytes = device_uint(device, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
     out->platform_handle = platform;
     out->device_handle = device;
+    return answered && out->type != 0 && out->name[0] != 0 && out->version[0] != 0 &&
+           out->driver[0] != 0 && out->compute_units > 0 && out->global_bytes > 0 &&
+           out->max_alloc_bytes > 0 && work_group > 0;
 }
 
 typedef struct device_list {
@@ -147,7 +155,13 @@ static oclora_status list_platform(const oclora_env *env, cl_platform_id platfor
         OCLORA_TRY(oclora_reserve(env, &list->devices, &list->capacity, list->count + 1,
                                   sizeof *list->devices, err));
         oclora_device *device = &list->devices[list->count];
-        read_device(env, platform, name, handles[i], device);
+        if (!read_device(env, platform, name, handles[i], device)) {
+            oclora_log(env, OCLORA_LOG_WARN,
+                       "device %u of platform '%s' is skipped: its driver does not say what it is",
+                       i, name);
+            memset(device, 0, sizeof *device);
+            continue;
+        }
         device->index = (uint32_t)list->count++;
     }
     return OCLORA_OK;
