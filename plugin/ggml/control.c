@@ -20,9 +20,9 @@ static oclora_status finish(oclora_status status, const oclora_error *err,
     const size_t head = offsetof(oclora_ggml_message, text);
     if (message == NULL || message->struct_size <= head) return status;
     size_t room = (size_t)(message->struct_size - head);
-    if (room > sizeof err->text) room = sizeof err->text;
+    if (room > sizeof message->text) room = sizeof message->text;
     size_t length = status == OCLORA_OK ? 0 : strnlen(err->text, room - 1);
-    memcpy(message->text, err->text, length);
+    if (length > 0) memcpy(message->text, err->text, length);
     message->text[length] = '\0';
     return status;
 }
