@@ -20,9 +20,9 @@ static oclora_status finish(oclora_status status, const oclora_error *err,
     const size_t head = offsetof(oclora_ggml_message, text);
     if (message == NULL || message->struct_size <= head) return status;
     size_t room = (size_t)(message->struct_size - head);
-    if (room > sizeof message->text) room = sizeof message->text;
+    if (room > sizeof err->text) room = sizeof err->text;
     size_t length = status == OCLORA_OK ? 0 : strnlen(err->text, room - 1);
-    if (length > 0) memcpy(message->text, err->text, length);
+    memcpy(message->text, err->text, length);
     message->text[length] = '\0';
     return status;
 }
@@ -234,6 +234,7 @@ static oclora_status clear(oclora_ggml_session *session, oclora_ggml_message *me
     struct oclora_ggml_session *own = session_of(session);
     pthread_mutex_lock(&own->lock);
     if (own->map != NULL) oclora_session_clear(own->map);
+    if (own->refusal.status == OCLORA_ROWS_UNKNOWN) own->refusal.status = OCLORA_OK;
     pthread_mutex_unlock(&own->lock);
     return finish(OCLORA_OK, NULL, message);
 }

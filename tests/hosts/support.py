@@ -10,8 +10,7 @@ sys.path.insert(0, os.path.join(ROOT, "tools", "lib"))
 import golden  # noqa: E402  (found through the path above)
 
 SKIPPED = 77
-LORA = ["pirate", "shout", "json", "brief"]  # what stock llama.cpp can serve too
-ADAPTERS = LORA + ["robot", "prof", "herald"]  # DoRA, VeRA, FLoRA
+ADAPTERS = ["pirate", "shout", "json", "brief"]
 NAMES = [golden.BASE] + ADAPTERS
 
 

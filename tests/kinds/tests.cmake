@@ -1,0 +1,8 @@
+# The programs for adapters of all kinds, run from outside.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND AND TARGET oclora-apply)
+    add_test(NAME kinds_apply
+             COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/kinds/test_apply.py"
+                     $<TARGET_FILE:oclora-apply> "${CMAKE_CURRENT_SOURCE_DIR}/data/golden")
+    set_tests_properties(kinds_apply PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
+endif()
