@@ -43,8 +43,8 @@ static inline bool native_check(oclora_status actual, oclora_status expected,
 #define WANT(call, expected) native_check((call), (expected), &msg, #call, __FILE__, __LINE__)
 #define WANT_OK(call)        WANT(call, OCLORA_OK)
 
-/* Runs `run` for each device, or with `classes` for each device and class. OCLORA_TEST_DEVICE limits
- * it to devices whose "platform / name" contains that text. */
+/* Runs `run` for each device, or with `classes` for each device and class. OCLORA_TEST_DEVICE
+ * limits it to devices whose "platform / name" contains that text. */
 static inline void native_each(const oclora_api *api, int classes,
                                void (*run)(uint32_t device, uint32_t device_class))
 {

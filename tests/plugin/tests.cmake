@@ -11,7 +11,14 @@ if(TARGET oclora)
     add_test(NAME plugin_install COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/plugin/test_install.sh"
         "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")
     set_tests_properties(plugin_install PROPERTIES LABELS "device;abi" TIMEOUT 120)
-    foreach(name IN ITEMS layout load calls sizes linear golden)
+    foreach(seed IN ITEMS 2 3 4)
+        add_test(NAME plugin_golden_seed_${seed} COMMAND sh
+            "${CMAKE_CURRENT_SOURCE_DIR}/plugin/other_seeds.sh" "${PROJECT_SOURCE_DIR}"
+            "${PROJECT_BINARY_DIR}" ${seed})
+        set_tests_properties(plugin_golden_seed_${seed} PROPERTIES LABELS "device;abi" TIMEOUT 600
+            SKIP_RETURN_CODE 77)
+    endforeach()
+    foreach(name IN ITEMS layout load calls sizes linear golden all_kinds)
         if(TARGET test_plugin_${name})
             add_dependencies(test_plugin_${name} oclora)
             set_tests_properties(plugin_${name} PROPERTIES LABELS "device;abi")
