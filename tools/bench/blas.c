@@ -1,0 +1,32 @@
+#include "tools/bench/blas.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool find(void *library, const char *name, void *slot)
+{
+    void *symbol = dlsym(library, name);
+    memcpy(slot, &symbol, sizeof symbol);
+    return symbol;
+}
+
+bool bench_openblas_open(bench_openblas *out)
+{
+    memset(out, 0, sizeof *out);
+    /* Its idle threads spin for long by default, on the other contender's time. */
+    setenv("OPENBLAS_THREAD_TIMEOUT", "4", 0);
+    out->library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    return out->library && find(out->library, "cblas_sgemm", &out->sgemm) &&
+           find(out->library, "cblas_sgemv", &out->sgemv) &&
+           find(out->library, "openblas_set_num_threads", &out->set_threads) &&
+           find(out->library, "openblas_get_config", &out->config);
+}
+
+bool bench_clblast_open(bench_clblast *out)
+{
+    memset(out, 0, sizeof *out);
+    out->library = dlopen("libclblast.so.1", RTLD_NOW | RTLD_LOCAL);
+    return out->library && find(out->library, "CLBlastSgemv", &out->sgemv) &&
+           find(out->library, "CLBlastSgemmBatched", &out->sgemm_batched);
+}

@@ -1,0 +1,48 @@
+/* device.h - one OpenCL device, seen by the engine and by raw OpenCL (probes, CLBlast) through the
+ * same context and queue. */
+#ifndef OCLORA_BENCH_DEVICE_H
+#define OCLORA_BENCH_DEVICE_H
+
+#include "host/core/stream.h"
+#include "tools/bench/duel.h"
+
+#include <CL/cl.h>
+
+typedef struct bench_device {
+    oclora_env env;
+    oclora_error err; /* of the last failure */
+    oclora_device info;
+    cl_context cl;
+    cl_command_queue queue;
+    oclora_context *context;
+    oclora_stream *stream;
+} bench_device;
+
+/* False after a message on stderr. */
+bool bench_device_open(bench_device *out, const char *selector);
+void bench_device_close(bench_device *device);
+
+/* A kernel of its own source; NULL after a message. */
+cl_kernel bench_kernel(bench_device *device, const char *source, const char *options,
+                       const char *entry);
+
+/* Reads `bytes` of device memory as fast as this device is known to, again and again. */
+typedef struct bench_probe {
+    bench_device *device;
+    cl_kernel kernel;
+    cl_mem data;
+    cl_mem out;
+    size_t items;
+    size_t group;
+} bench_probe;
+bool bench_probe_open(bench_probe *out, bench_device *device, uint64_t bytes);
+bool bench_probe_run(void *probe, uint32_t repeats);
+void bench_probe_close(bench_probe *probe);
+
+/* Multiply-adds a second that this device reaches, times two; negative if it fails. */
+double bench_flop_rate(bench_device *device, double seconds);
+
+/* Runs this process on one CPU. */
+bool bench_pin(int cpu);
+
+#endif
