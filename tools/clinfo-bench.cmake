@@ -1,6 +1,6 @@
 # clinfo-bench: what a device is, whether every kernel is right on it, how fast it is.
 set(clinfo_bench_files
-    clinfo-bench/cases.c clinfo-bench/cases_linear.c clinfo-bench/cases_probe.c clinfo-bench/child.c
+    clinfo-bench/cases.c clinfo-bench/cases_fused.c clinfo-bench/cases_linear.c clinfo-bench/cases_probe.c clinfo-bench/child.c
     clinfo-bench/compare.c clinfo-bench/identity.c clinfo-bench/keep.c clinfo-bench/kernels.c
     clinfo-bench/layer.c
     clinfo-bench/memory.c clinfo-bench/options.c clinfo-bench/page.c clinfo-bench/picture.c

@@ -370,6 +370,7 @@ oclora_status bench_step_selftest(bench_child *child, oclora_error *err)
             run_case(&t, c, subject);
     }
     bench_linear_cases(&t);
+    bench_fused_cases(&t);
     bool whole = child->mode != BENCH_QUICK && !child->from && !child->only;
     if (whole && bench_begin(child, "coverage")) report_coverage(&t);
     return OCLORA_OK;

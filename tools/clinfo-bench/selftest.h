@@ -91,5 +91,6 @@ void bench_report_case_error(selftest *t, const char *kernel, oclora_status stat
 /* Cases that are no operators: the probe kernels and the adapted linear layer. */
 void bench_probe_cases(selftest *t);
 void bench_linear_cases(selftest *t);
+void bench_fused_cases(selftest *t);
 
 #endif
