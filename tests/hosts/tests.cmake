@@ -28,4 +28,31 @@ if(TARGET ggml-oclora AND TARGET oclora-generate)
     endforeach()
     oclora_add_host_test(refusals "${Python3_EXECUTABLE}"
         "${CMAKE_CURRENT_SOURCE_DIR}/hosts/refusals.py" --build "${PROJECT_BINARY_DIR}")
+
+    # The same plugin in a llama.cpp with another layout of ggml's tables (0.9.8).
+    if(OCLORA_OLD_LLAMA_DIR)
+        set(old "${PROJECT_BINARY_DIR}/old")
+        get_target_property(sources oclora_generate_core SOURCES)
+        list(TRANSFORM sources PREPEND "${PROJECT_SOURCE_DIR}/tools/")
+        add_executable(oclora_generate_old "${PROJECT_SOURCE_DIR}/tools/generate/main.c" ${sources})
+        set_target_properties(oclora_generate_old PROPERTIES OUTPUT_NAME oclora-generate
+            RUNTIME_OUTPUT_DIRECTORY "${old}/bin" BUILD_RPATH "${OCLORA_OLD_LLAMA_DIR}/lib")
+        target_include_directories(oclora_generate_old SYSTEM PRIVATE "${OCLORA_OLD_LLAMA_DIR}/include")
+        target_compile_definitions(oclora_generate_old PRIVATE OCLORA_LLAMA_BEFORE_OUTPUTS_MAX
+            OCLORA_LLAMA_LIB_DIR="${OCLORA_OLD_LLAMA_DIR}/lib")
+        target_link_libraries(oclora_generate_old PRIVATE oclora_options PkgConfig::JANSSON
+            "${OCLORA_OLD_LLAMA_DIR}/lib/libllama.so" "${OCLORA_OLD_LLAMA_DIR}/lib/libggml.so"
+            "${OCLORA_OLD_LLAMA_DIR}/lib/libggml-base.so" m)
+        add_custom_command(TARGET oclora_generate_old POST_BUILD
+            COMMAND ${CMAKE_COMMAND} -E make_directory "${old}/lib"
+            COMMAND ${CMAKE_COMMAND} -E create_symlink "$<TARGET_FILE:ggml-oclora>"
+                    "${old}/lib/$<TARGET_FILE_NAME:ggml-oclora>")
+        foreach(runtime pocl intel)
+            add_test(NAME hosts_old_ggml_${runtime} COMMAND "${Python3_EXECUTABLE}"
+                "${CMAKE_CURRENT_SOURCE_DIR}/hosts/golden_batch.py" --build "${old}"
+                --runtime ${runtime})
+            set_tests_properties(hosts_old_ggml_${runtime} PROPERTIES LABELS "hosts;full"
+                TIMEOUT 1200 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+        endforeach()
+    endif()
 endif()

@@ -153,7 +153,9 @@ bool oclora_runtime_create_context(oclora_runtime *r, int32_t n_seq, int32_t ctx
     params.n_seq_max = (uint32_t)n_seq;
     params.n_batch = (uint32_t)(o->batch > n_seq ? o->batch : n_seq);
     params.n_ubatch = (uint32_t)o->ubatch;
+#ifndef OCLORA_LLAMA_BEFORE_OUTPUTS_MAX /* tests build this against an older llama.h too */
     params.n_outputs_max = (uint32_t)n_seq; /* one row of logits per sequence and batch */
+#endif
     if (o->threads) params.n_threads = params.n_threads_batch = o->threads;
     params.type_k = params.type_v = o->kv_f16 ? GGML_TYPE_F16 : GGML_TYPE_F32;
     params.flash_attn_type = (enum llama_flash_attn_type)o->flash;
