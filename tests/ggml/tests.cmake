@@ -19,6 +19,9 @@ if(TARGET ggml-oclora)
     oclora_add_ggml_test(config unit "${PROJECT_SOURCE_DIR}/plugin/ggml/config.c")
     oclora_add_ggml_test(buffer device)
     oclora_add_ggml_test(host device)
+    oclora_add_ggml_test(golden device)
+    target_compile_definitions(test_ggml_golden PRIVATE
+        OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
 
     # A ggml that differs from the real one in one thing, for the host test.
     add_library(oclora_doctored MODULE "${CMAKE_CURRENT_SOURCE_DIR}/ggml/doctored.c")
