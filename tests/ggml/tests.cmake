@@ -22,6 +22,9 @@ if(TARGET ggml-oclora)
     oclora_add_ggml_test(golden device)
     target_compile_definitions(test_ggml_golden PRIVATE
         OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
+    add_test(NAME ggml_golden_pocl COMMAND test_ggml_golden)
+    set_tests_properties(ggml_golden_pocl PROPERTIES LABELS device TIMEOUT 600
+        SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_DEVICES=Portable")
 
     # A ggml that differs from the real one in one thing, for the host test.
     add_library(oclora_doctored MODULE "${CMAKE_CURRENT_SOURCE_DIR}/ggml/doctored.c")
