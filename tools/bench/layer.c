@@ -202,7 +202,11 @@ static bool open_work(bench_layer *l)
         }
     if (ok) {
         start[s->rows] = s->rows;
-        oclora_batch batch = {s->rows, s->adapters, start, adapter, weight};
+        oclora_batch batch = {.n_rows = s->rows,
+                              .n_adapters = s->adapters,
+                              .row_start = start,
+                              .adapter = adapter,
+                              .weight = weight};
         ok = oclora_worklist_build(&list, &l->device->env, &batch, CHUNK_ROWS, err) == OCLORA_OK &&
              oclora_row_work_create(&l->work, l->device->stream, err) == OCLORA_OK &&
              oclora_row_work_update(l->work, &list, err) == OCLORA_OK;
