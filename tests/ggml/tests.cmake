@@ -25,6 +25,13 @@ if(TARGET ggml-oclora)
     add_test(NAME ggml_golden_pocl COMMAND test_ggml_golden)
     set_tests_properties(ggml_golden_pocl PROPERTIES LABELS device TIMEOUT 600
         SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_DEVICES=Portable")
+    foreach(seed IN ITEMS 2 3 4)
+        add_test(NAME ggml_golden_seed_${seed} COMMAND sh
+            "${CMAKE_CURRENT_SOURCE_DIR}/plugin/other_seeds.sh" "${PROJECT_SOURCE_DIR}"
+            "${PROJECT_BINARY_DIR}" test_ggml_golden ${seed})
+        set_tests_properties(ggml_golden_seed_${seed} PROPERTIES LABELS device TIMEOUT 600
+            SKIP_RETURN_CODE 77)
+    endforeach()
 
     # A ggml that differs from the real one in one thing, for the host test.
     add_library(oclora_doctored MODULE "${CMAKE_CURRENT_SOURCE_DIR}/ggml/doctored.c")

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Golden cases of another seed: written by tests/support/make_cases.py, served by test_plugin_golden.
-# Usage: other_seeds.sh SOURCE_DIR BUILD_DIR SEED; exit status 77 where no Python has numpy.
+# Golden cases of another seed: written by tests/support/make_cases.py, served by PROGRAM.
+# Usage: other_seeds.sh SOURCE_DIR BUILD_DIR PROGRAM SEED; exit status 77 where no Python has numpy.
 set -eu
-source_dir=$1 build_dir=$2 seed=$3
-cases=$build_dir/golden-seeds/$seed
+source_dir=$1 build_dir=$2 program=$3 seed=$4
+cases=$build_dir/golden-seeds/$program-$seed
 for python in "${OCLORA_PYTHON:-}" "${OCLORA_HOME:-${XDG_CACHE_HOME:-${HOME:-/}/.cache}/oclora}/venv/bin/python" \
     python3; do
     [ -n "$python" ] && "$python" -c 'import numpy' 2>/dev/null && break
@@ -16,4 +16,4 @@ fi
 rm -rf "$cases"
 mkdir -p "$cases"
 "$python" "$source_dir/tests/support/make_cases.py" "$seed" "$cases"
-exec "$build_dir/tests/test_plugin_golden" "$cases"
+exec "$build_dir/tests/$program" "$cases"

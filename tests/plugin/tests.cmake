@@ -14,7 +14,7 @@ if(TARGET oclora)
     foreach(seed IN ITEMS 2 3 4)
         add_test(NAME plugin_golden_seed_${seed} COMMAND sh
             "${CMAKE_CURRENT_SOURCE_DIR}/plugin/other_seeds.sh" "${PROJECT_SOURCE_DIR}"
-            "${PROJECT_BINARY_DIR}" ${seed})
+            "${PROJECT_BINARY_DIR}" test_plugin_golden ${seed})
         set_tests_properties(plugin_golden_seed_${seed} PROPERTIES LABELS "device;abi" TIMEOUT 600
             SKIP_RETURN_CODE 77)
     endforeach()
