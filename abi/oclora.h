@@ -105,8 +105,8 @@ typedef struct oclora_context_args {
     const char *device; /* index of device_info in decimal, or a part of "platform / name";
                            NULL = the default: a GPU, else Intel's CPU runtime, else PoCL */
     uint64_t device_length;
-    const char *cache_dir; /* for built kernels; NULL = $OCLORA_CACHE_DIR, $XDG_CACHE_HOME/oclora or
-                              ~/.cache/oclora */
+    const char *cache_dir; /* for built kernels; NULL = $OCLORA_CACHE_DIR, else
+                              $XDG_CACHE_HOME/oclora/programs, else ~/.cache/oclora/programs */
     uint64_t cache_dir_length;
     void *cl_context;      /* the host's own cl_context, retained; NULL = one is made */
     void *cl_device;       /* with cl_context: the cl_device_id in it to use */

@@ -72,9 +72,9 @@ char *oclora_cache_dir(const oclora_env *env, const char *option)
     if (!option) option = getenv("OCLORA_CACHE_DIR");
     if (option) return option[0] ? join(env, option, "") : NULL;
     const char *base = getenv("XDG_CACHE_HOME");
-    if (base && base[0] == '/') return join(env, base, "/oclora");
+    if (base && base[0] == '/') return join(env, base, "/oclora/programs");
     base = getenv("HOME");
-    return base && base[0] ? join(env, base, "/.cache/oclora") : NULL;
+    return base && base[0] ? join(env, base, "/.cache/oclora/programs") : NULL;
 }
 
 bool oclora_cache_path(const char *dir, const oclora_cache_key *key, char *path, size_t capacity)

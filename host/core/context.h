@@ -11,8 +11,9 @@ typedef struct oclora_buffer oclora_buffer;
 
 typedef struct oclora_context_options {
     uint32_t device_class; /* OCLORA_CLASS_AUTO, or force the CPU or GPU variants (tests do) */
-    const char *cache_dir; /* program binaries; NULL = $OCLORA_CACHE_DIR, else $XDG_CACHE_HOME/oclora,
-                              else ~/.cache/oclora; "" = no disk cache */
+    const char *cache_dir; /* program binaries; NULL = $OCLORA_CACHE_DIR, else
+                              $XDG_CACHE_HOME/oclora/programs or ~/.cache/oclora/programs; "" = no
+                              disk cache */
     void *cl_context;      /* a host's own cl_context, retained; NULL = create one */
     uint32_t ignore_quirks; /* not 0: nothing known or found to be wrong is acted upon (self-tests) */
 } oclora_context_options;

@@ -133,9 +133,9 @@ static void test_dir_rules(void)
     setenv("OCLORA_CACHE_DIR", "", 1);
     check_dir(NULL, NULL);
     unsetenv("OCLORA_CACHE_DIR");
-    check_dir(NULL, "/var/x/oclora");
+    check_dir(NULL, "/var/x/oclora/programs");
     setenv("XDG_CACHE_HOME", "relative", 1); /* the XDG rule: ignored */
-    check_dir(NULL, "/home/someone/.cache/oclora");
+    check_dir(NULL, "/home/someone/.cache/oclora/programs");
     unsetenv("HOME");
     check_dir(NULL, NULL);
 }
