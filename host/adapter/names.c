@@ -13,11 +13,12 @@ enum { ROWS_AS_THEY_ARE = 0, ROWS_ROTARY_PAIRS = 1, NAME_ROOM = 256 };
 static const struct {
     const char *name;
     int q_and_k;
-} architectures[] = {{"llama", ROWS_ROTARY_PAIRS},   {"smollm3", ROWS_ROTARY_PAIRS},
-                     {"granite", ROWS_ROTARY_PAIRS}, {"arcee", ROWS_ROTARY_PAIRS},
-                     {"qwen2", ROWS_AS_THEY_ARE},    {"qwen3", ROWS_AS_THEY_ARE},
-                     {"gemma", ROWS_AS_THEY_ARE},    {"gemma2", ROWS_AS_THEY_ARE},
-                     {"gemma3", ROWS_AS_THEY_ARE},   {"phi3", ROWS_AS_THEY_ARE}};
+} architectures[] = {
+    {"llama", ROWS_ROTARY_PAIRS}, {"smollm3", ROWS_ROTARY_PAIRS}, {"granite", ROWS_ROTARY_PAIRS},
+    {"arcee", ROWS_ROTARY_PAIRS}, {"qwen2", ROWS_AS_THEY_ARE},    {"qwen3", ROWS_AS_THEY_ARE},
+    {"gemma", ROWS_AS_THEY_ARE},  {"gemma2", ROWS_AS_THEY_ARE},   {"gemma3", ROWS_AS_THEY_ARE},
+    {"phi3", ROWS_AS_THEY_ARE},   {"qwen2moe", ROWS_AS_THEY_ARE}, {"qwen3moe", ROWS_AS_THEY_ARE},
+    {"olmoe", ROWS_AS_THEY_ARE},  {"gpt-oss", ROWS_AS_THEY_ARE}};
 
 static const struct {
     const char *peft;

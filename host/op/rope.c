@@ -4,6 +4,7 @@
 
 enum { MODE_NORMAL = 0, MODE_NEOX = 2 };
 
+/* With n_dims 0 nothing turns: llama.cpp asks so before it gives frequency factors to a device. */
 bool oclora_rope_supported(const oclora_context *context, const oclora_op_call *call)
 {
     (void)context;
@@ -15,7 +16,7 @@ bool oclora_rope_supported(const oclora_context *context, const oclora_op_call *
     if (dst->type != src->type || !oclora_tensor_same_shape(src, dst)) return false;
     if (!oclora_tensor_row_contiguous(src) || !oclora_tensor_row_contiguous(dst)) return false;
     if (positions->type != OCLORA_TYPE_I32 || positions->ne[0] != src->ne[2]) return false;
-    if (n_dims <= 0 || n_dims % 2 != 0 || (uint64_t)n_dims > src->ne[0]) return false;
+    if (n_dims < 0 || n_dims % 2 != 0 || (uint64_t)n_dims > src->ne[0]) return false;
     if (call->n_src < 3 || factors->ne[0] == 0) return true;
     return factors->type == OCLORA_TYPE_F32 && factors->ne[0] >= (uint64_t)n_dims / 2;
 }
@@ -30,7 +31,7 @@ static float turning_pair(int32_t n_dims, int32_t n_ctx, float turns, float base
 void oclora_args_angles(oclora_arg_list *list, const oclora_node_params *params)
 {
     const float base = params->f[0], freq_scale = params->f[1], ext_factor = params->f[2];
-    const int32_t n_dims = params->i[0], n_ctx = params->i[1];
+    const int32_t n_dims = params->i[0] > 0 ? params->i[0] : 1, n_ctx = params->i[1];
     float magnitude = params->f[3], low = 0.0f, high = 0.0f;
     if (ext_factor != 0.0f) {
         low = fmaxf(0.0f, floorf(turning_pair(n_dims, n_ctx, params->f[4], base)));

@@ -187,8 +187,10 @@ static void test_row_order(void)
 /* Only q and k move, and only where the converter moves them. */
 static void test_others_stay(void)
 {
-    static const char *const cases[][2] = {{"llama", "v_proj"}, {"qwen2", "q_proj"}};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const cases[][2] = {{"llama", "v_proj"},    {"qwen2", "q_proj"},
+                                           {"qwen3moe", "q_proj"}, {"olmoe", "k_proj"},
+                                           {"gpt-oss", "k_proj"},  {"gemma3", "q_proj"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char tensors[256];
         uint8_t hash[32];
         oclora_error err = {0};

@@ -19,7 +19,7 @@ def f32_model(host):
     path = os.path.join(folder, "SmolLM2-135M-Instruct.F32.gguf")
     if not os.path.exists(path):
         part = f"{path}.{os.getpid()}"
-        subprocess.run([host.program("test_make_f32"), host.model, part], check=True)
+        subprocess.run([host.program("test_convert_model"), host.model, part], check=True)
         os.replace(part, path)
     return path
 

@@ -347,7 +347,7 @@ int main(int argc, char **argv)
                                  .ubatch = 64,
                                  .gpu_layers = -1,
                                  .flash = OCLORA_FLASH_AUTO,
-                                 .kv_f16 = true,
+                                 .kv = OCLORA_KV_F16,
                                  .kv_offload = true}};
     if (argc == 3) {
         t.options.model = argv[1];

@@ -148,6 +148,26 @@ static void refused_on(const oclora_test_device *device)
     op_free(&y);
 }
 
+/* Hosts ask about graphs whose last layer has no rows; a CPU would take them otherwise. */
+static void empty_on(const oclora_test_device *device)
+{
+    static const uint32_t ops[] = {OCLORA_OP_MUL_MAT, OCLORA_OP_ADD};
+    op_tensor a = op_make(device, OCLORA_TYPE_F32, 32, 32, 1, 1, op_plain);
+    op_tensor x = op_make(device, OCLORA_TYPE_F32, 32, 0, 1, 1, op_plain);
+    op_tensor y = op_make(device, OCLORA_TYPE_F32, 32, 0, 1, 1, op_plain);
+    for (int i = 0; i < 2; i++) {
+        oclora_error err = {0};
+        oclora_op_call call = op_call(ops[i], &y);
+        op_add_source(&call, ops[i] == OCLORA_OP_MUL_MAT ? &a : &x);
+        op_add_source(&call, &x);
+        CHECK(oclora_op_supported(device->context, &call));
+        CHECK_OK(oclora_op_run(device->stream, &call, &err), &err);
+    }
+    op_free(&a);
+    op_free(&x);
+    op_free(&y);
+}
+
 static void types(void)
 {
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, types_on);
@@ -164,6 +184,10 @@ static void experts(void)
 {
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, experts_on);
 }
+static void empty(void)
+{
+    oclora_test_each_device(OCLORA_TEST_OWN_CLASS, empty_on);
+}
 static void refused(void)
 {
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, refused_on);
@@ -171,10 +195,7 @@ static void refused(void)
 
 int main(void)
 {
-    const oclora_test tests[] = {{"types", types},
-                                 {"shapes", shapes},
-                                 {"alone", alone},
-                                 {"experts", experts},
-                                 {"refused", refused}};
+    const oclora_test tests[] = {{"types", types},     {"shapes", shapes}, {"alone", alone},
+                                 {"experts", experts}, {"empty", empty},   {"refused", refused}};
     return oclora_test_main("matmul", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -85,6 +85,7 @@ static void forms_on(const oclora_test_device *device)
         check_rope(device, OCLORA_TYPE_F16, 64, 64, mode, true, 0.7f, op_plain);
     }
     check_rope(device, OCLORA_TYPE_F32, 2, 2, 0, false, 0.0f, op_plain);
+    check_rope(device, OCLORA_TYPE_F32, 48, 0, 0, false, 0.0f, op_plain); /* nothing turns */
 }
 
 /* In place, as a host may ask; and a token's bits are the same alone. */

@@ -81,7 +81,7 @@ static const char help_common[] =
     "  -n, --n-predict N       new tokens per request (64)\n"
     "  -c, --ctx N             context per sequence (what the longest request needs)\n"
     "      --parallel N        sequences decoded together, 1 to 256 (64); more run in waves\n"
-    "      --kv f32|f16        type of the KV cache (f16)\n"
+    "      --kv f32|f16|q8_0   type of the KV cache (f16)\n"
     "      --flash-attn W, -fa on, off or auto (auto)\n"
     "      --batch N           tokens per llama_decode (2048)\n"
     "      --ubatch N          tokens per graph (512)\n"
@@ -248,7 +248,7 @@ static bool parse_plugin_option(oclora_options *o, int option, const char *text)
 
 static bool parse_option(oclora_options *o, int option, const char *text)
 {
-    static const char *const kv[] = {"f32", "f16", NULL};
+    static const char *const kv[] = {"f32", "f16", "q8_0", NULL};
     static const char *const orders[] = {"input", "reversed", "interleaved", NULL};
     int word;
     switch (option) {
@@ -268,7 +268,7 @@ static bool parse_option(oclora_options *o, int option, const char *text)
         return true;
     case OPT_KV:
         word = parse_word(o, "--kv", text, kv);
-        o->kv_f16 = word == 1;
+        o->kv = word < 0 ? 0 : (uint32_t)word;
         return word >= 0;
     case OPT_FLASH:
         return parse_flash(o, text);
@@ -316,7 +316,7 @@ static void set_defaults(oclora_options *o, bool stock, const char *program)
                           .gpu_layers = -1,
                           .top = 8,
                           .flash = OCLORA_FLASH_AUTO,
-                          .kv_f16 = true,
+                          .kv = OCLORA_KV_F16,
                           .kv_offload = true};
 }
 

@@ -16,6 +16,7 @@ enum {
 };
 
 enum { OCLORA_ORDER_INPUT, OCLORA_ORDER_REVERSED, OCLORA_ORDER_INTERLEAVED };
+enum { OCLORA_KV_F32, OCLORA_KV_F16, OCLORA_KV_Q8_0 };
 enum { OCLORA_FLASH_OFF = 0, OCLORA_FLASH_ON = 1, OCLORA_FLASH_AUTO = -1 };
 
 typedef struct oclora_named_path {
@@ -46,7 +47,7 @@ typedef struct oclora_options {
     int32_t order;
     int32_t flash;
     bool stock;
-    bool kv_f16;
+    uint32_t kv; /* OCLORA_KV_* */
     bool kv_unified;
     bool kv_offload;
     bool ignore_eos;

@@ -146,6 +146,7 @@ bool oclora_runtime_load_model(oclora_runtime *r)
 
 bool oclora_runtime_create_context(oclora_runtime *r, int32_t n_seq, int32_t ctx)
 {
+    static const enum ggml_type kv_types[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0};
     const oclora_options *o = r->options;
     if (r->context) llama_free(r->context);
     struct llama_context_params params = llama_context_default_params();
@@ -157,7 +158,7 @@ bool oclora_runtime_create_context(oclora_runtime *r, int32_t n_seq, int32_t ctx
     params.n_outputs_max = (uint32_t)n_seq; /* one row of logits per sequence and batch */
 #endif
     if (o->threads) params.n_threads = params.n_threads_batch = o->threads;
-    params.type_k = params.type_v = o->kv_f16 ? GGML_TYPE_F16 : GGML_TYPE_F32;
+    params.type_k = params.type_v = kv_types[o->kv];
     params.flash_attn_type = (enum llama_flash_attn_type)o->flash;
     params.kv_unified = o->kv_unified;
     params.offload_kqv = o->kv_offload;
