@@ -12,12 +12,21 @@
  * Hosts one cannot program read the same settings from OCLORA_CONFIG: the path of a JSON file, or the
  * JSON itself:
  *
- *     {"model": "base.gguf", "pool_bytes": 268435456,
+ *     {"model": "base.gguf", "pool_bytes": 268435456, "store": "auto",
  *      "adapters": {"pirate": "path/to/folder", "json": "path/to/lora.gguf"},
  *      "slots": {"0": "pirate", "1": [{"name": "json", "weight": 0.5}], "2": null},
  *      "all": "pirate"}
  *
- * ("slots" or "all", not both; null = the base alone.)
+ * ("slots" or "all", not both; null = the base alone; "store" is auto, f32, f16 or q8_0.) Unknown keys
+ * are refused. A host whose configuration cannot be put into force gets no context: the adapters are
+ * loaded when it creates one, so all layers must be on the device by then (-ngl 99).
+ *
+ * {"partial": true} is for RPC workers (ggml-rpc-server), which hold some of a model's layers and get
+ * them later: adapters are cut to the weights that this process has, at its first graph. That the
+ * workers together hold every adapted layer is then the user's to see to.
+ *
+ * OCLORA_DEVICES lists the OpenCL devices to offer, separated by commas, each a number or a part of
+ * "platform / name"; without it one is offered (a GPU, else Intel's CPU runtime, else PoCL).
  *
  * Thread rule: every function may be called from any thread. Text arguments are UTF-8, pointer and
  * length in bytes, and are copied. Out-parameters are untouched on error.

@@ -29,6 +29,11 @@ if(TARGET ggml-oclora AND TARGET oclora-generate)
     oclora_add_host_test(refusals "${Python3_EXECUTABLE}"
         "${CMAKE_CURRENT_SOURCE_DIR}/hosts/refusals.py" --build "${PROJECT_BINARY_DIR}")
 
+    # Needs OCLORA_LLAMA_PYTHON (tools/setup llama-python).
+    oclora_add_host_test(python "${Python3_EXECUTABLE}"
+        "${CMAKE_CURRENT_SOURCE_DIR}/hosts/python_host.py" --build "${PROJECT_BINARY_DIR}")
+    set_tests_properties(hosts_python_pocl hosts_python_intel PROPERTIES LABELS "hosts;full")
+
     # The same plugin in a llama.cpp with another layout of ggml's tables (0.9.8).
     if(OCLORA_OLD_LLAMA_DIR)
         set(old "${PROJECT_BINARY_DIR}/old")
