@@ -11,9 +11,18 @@ static bool find(void *library, const char *name, void *slot)
     return symbol;
 }
 
+/* A CPU younger than the library is taken for an old one; its widest kernels are chosen by name. */
+static void choose_kernels(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (__builtin_cpu_supports("avx512f")) setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+#endif
+}
+
 bool bench_openblas_open(bench_openblas *out)
 {
     memset(out, 0, sizeof *out);
+    choose_kernels();
     /* Its idle threads spin for long by default, on the other contender's time. */
     setenv("OPENBLAS_THREAD_TIMEOUT", "4", 0);
     out->library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);

@@ -70,6 +70,7 @@ static void print_head(void)
 static void list(const bench_options *options)
 {
     bench_kernels_list(options);
+    bench_system_list(options);
 }
 
 static bool suite_wanted(const bench_options *options, const char *suite)
@@ -82,7 +83,7 @@ static int run(const bench_options *options)
     static const struct {
         const char *name;
         int (*run)(bench_report *report);
-    } suites[] = {{"kernels", bench_kernels}};
+    } suites[] = {{"kernels", bench_kernels}, {"system", bench_system}};
     bench_report report;
     int status = BENCH_EXIT_OK;
     if (!bench_report_open(&report, options)) return BENCH_EXIT_ENVIRONMENT;
