@@ -66,8 +66,8 @@ static oclora_status read_top_k(oclora_load *load, const char *key, uint32_t n, 
     OCLORA_TRY(oclora_config_number(&load->config, key, &value, err));
     if (!(value >= 1.0 && value <= n) || value != floor(value) || value > TOP_K_MAX)
         return oclora_fail(err, OCLORA_RANK_MISMATCH,
-                           "adapter_config.json: %s is %g, there are %u experts", key, value,
-                           (unsigned)n);
+                           "adapter_config.json: %s is %g; of %u experts 1 to %u can be chosen",
+                           key, value, (unsigned)n, (unsigned)(n < TOP_K_MAX ? n : TOP_K_MAX));
     *top_k = (uint32_t)value;
     return OCLORA_OK;
 }

@@ -14,7 +14,7 @@ static const char help[] =
     "      --json            results as one JSON object\n"
     "  -h, --help            this text\n"
     "      --version         name and version\n\n"
-    "Allowed max|d| / max|ref|: the case's tolerance_fp32 with auto and f32; 1e-3 with f16 and "
+    "Allowed max|d| / max|ref|: the case's tolerance_fp32 with auto and f32; 2e-3 with f16 and "
     "3e-2\n"
     "with q8_0; 2e-2 and 5e-1 for layers in a chain, each of which enlarges the rounding before "
     "it.\n\n"

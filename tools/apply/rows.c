@@ -9,7 +9,7 @@
 double oclora_apply_bound(const oclora_apply *apply, size_t layers)
 {
     double bound = 0.0;
-    if (apply->options->store == OCLORA_STORE_F16) bound = layers > 1 ? 2e-2 : 1e-3;
+    if (apply->options->store == OCLORA_STORE_F16) bound = layers > 1 ? 2e-2 : 2e-3;
     if (apply->options->store == OCLORA_STORE_Q8_0) bound = layers > 1 ? 5e-1 : 3e-2;
     return bound > apply->file.tolerance ? bound : apply->file.tolerance;
 }
