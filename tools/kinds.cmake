@@ -19,3 +19,7 @@ target_link_libraries(oclora-apply PRIVATE oclora_tool_shared)
 add_executable(oclora-inspect inspect/audit.c inspect/base.c inspect/main.c inspect/options.c
     inspect/report.c inspect/write.c)
 target_link_libraries(oclora-inspect PRIVATE oclora_tool_shared)
+
+# oclora-convert: adapters from one form of file to another.
+add_executable(oclora-convert convert/compact.c convert/main.c convert/peft.c)
+target_link_libraries(oclora-convert PRIVATE oclora_tool_shared)

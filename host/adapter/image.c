@@ -62,6 +62,7 @@ void oclora_adapter_image_destroy(oclora_adapter_image *image)
     oclora_env env = image->env;
     for (size_t i = 0; i < image->n_modules; i++) release_module(&env, &image->modules[i]);
     oclora_image_release_blobs(image);
+    oclora_map_close(&image->map);
     oclora_release(&env, image->modules);
     oclora_release(&env, image);
 }
@@ -172,4 +173,12 @@ oclora_status oclora_image_adopt(oclora_adapter_image *image, oclora_factor *fac
         factor->data = NULL;
     }
     return status;
+}
+
+oclora_status oclora_image_borrow(oclora_factor *factor, const void *data, oclora_error *err)
+{
+    factor->data = (void *)(uintptr_t)data; /* nothing writes to a factor */
+    if (hash_factor(factor)) return OCLORA_OK;
+    factor->data = NULL;
+    return oclora_fail_memory(err, 0, "factor hash");
 }

@@ -63,6 +63,10 @@ oclora_status oclora_image_factor_of(oclora_adapter_image *image, oclora_factor 
 oclora_status oclora_image_adopt(oclora_adapter_image *image, oclora_factor *factor, void *data,
                                  oclora_error *err);
 
+/* The same for values that stay where they are, 64-byte aligned and valid as long as the image is
+ * (a part of its map). The image does not release them. */
+oclora_status oclora_image_borrow(oclora_factor *factor, const void *data, oclora_error *err);
+
 /* New f32 vector with the values of a tensor of `count` elements (NOT_FINITE, UNSUPPORTED_DTYPE).
  */
 oclora_status oclora_vector_of(float **out, const oclora_env *env, const oclora_file_tensor *tensor,

@@ -1,4 +1,5 @@
 /* Files to images: which kind, which tensors belong to which module, then the kind's loader. */
+#include "host/adapter/compact.h"
 #include "host/adapter/load.h"
 #include "host/adapter/loader.h"
 #include "host/file/hash.h"
@@ -313,8 +314,13 @@ static oclora_status load_file(oclora_adapter_image **out, const oclora_env *env
     oclora_map no_config = {0};
     oclora_hash_start(&job, map.data, map.size);
     oclora_status status = oclora_image_create(&image, env, err);
-    if (status == OCLORA_OK) status = oclora_load_gguf(image, &map, store, err);
+    const bool compact = oclora_is_safetensors(&map);
+    if (status == OCLORA_OK)
+        status = compact ? oclora_load_compact(image, &map, err)
+                         : oclora_load_gguf(image, &map, store, err);
     status = hash_image(image, &no_config, &job, status, err);
+    if (status == OCLORA_OK && compact && store != OCLORA_STORE_AUTO)
+        status = oclora_adapter_narrow(image, store, err);
     oclora_map_close(&map);
     if (status != OCLORA_OK) {
         oclora_adapter_image_destroy(image);
@@ -344,7 +350,8 @@ oclora_status oclora_adapter_load(oclora_adapter_image **out, const oclora_env *
     if (task != NULL) task += sizeof mark - 1;
     oclora_status status =
         S_ISDIR(info.st_mode) ? load_folder(out, env, place, store, task, 0, err)
-        : task != NULL ? oclora_fail(err, OCLORA_INVALID_ARGUMENT, "a GGUF LoRA file has no tasks")
-                       : load_file(out, env, place, store, err);
+        : task != NULL        ? oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                                            "a GGUF or compact file holds one adapter, without #task")
+                              : load_file(out, env, place, store, err);
     return status == OCLORA_OK ? status : oclora_error_prefix(err, status, "adapter %s", place);
 }

@@ -19,14 +19,15 @@ typedef struct oclora_model_info {
 oclora_status oclora_model_info_read(oclora_model_info *out, const oclora_env *env,
                                      const char *path, oclora_error *err);
 
-/* Reads an adapter: a PEFT folder (adapter_config.json + adapter_model.safetensors) or a GGUF LoRA
- * file, recognised by what is at `path`. `store` is OCLORA_STORE_*. Module names stay the file's.
- * "FOLDER#task=N" chooses one adapter of a file that holds several: the task of an MTL-LoRA, or the
- * N-th member (or the member of that name) of a BORA, DLP_LORA or XLORA_STATIC set. BORA without a
- * known task gives its base_adapter; the others must be told one (INVALID_ARGUMENT).
- * Errors: FILE_*, UNKNOWN_KIND (the kind is named), MISSING_TENSOR, RANK_MISMATCH, SHAPE_MISMATCH,
- * NOT_FINITE, UNSUPPORTED_DTYPE, VALUE_OVERFLOW, MODULE_MISMATCH (target modules of the config
- * without tensors or tensors without a target). Every text names the file and the module. */
+/* Reads an adapter: a PEFT folder (adapter_config.json + adapter_model.safetensors), a GGUF LoRA
+ * file, or a compact file (host/adapter/compact.h), recognised by what is at `path`. `store` is
+ * OCLORA_STORE_*. Module names stay the file's. "FOLDER#task=N" chooses one adapter of a file that
+ * holds several: the task of an MTL-LoRA, or the N-th member (or the member of that name) of a
+ * BORA, DLP_LORA or XLORA_STATIC set. BORA without a known task gives its base_adapter; the others
+ * must be told one (INVALID_ARGUMENT). Errors: FILE_*, UNKNOWN_KIND (the kind is named),
+ * MISSING_TENSOR, RANK_MISMATCH, SHAPE_MISMATCH, NOT_FINITE, UNSUPPORTED_DTYPE, VALUE_OVERFLOW,
+ * MODULE_MISMATCH (target modules of the config without tensors or tensors without a target). Every
+ * text names the file and the module. */
 oclora_status oclora_adapter_load(oclora_adapter_image **out, const oclora_env *env,
                                   const char *path, uint32_t store, oclora_error *err);
 

@@ -16,6 +16,7 @@
 #define OCLORA_ADAPTER_TERMS_H
 
 #include "host/core/env.h"
+#include "host/file/map.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,7 +29,7 @@ typedef struct oclora_factor {
     oclora_type type;
     uint32_t rows;
     uint32_t cols;
-    void *data;       /* owned by the image; equal factors of one image share it */
+    void *data; /* owned by the image; equal factors of one image share it; never written to */
     uint8_t hash[32]; /* SHA-256 of type, shape and values: equal factors share device memory */
 } oclora_factor;
 
@@ -95,6 +96,7 @@ typedef struct oclora_adapter_image {
     oclora_blob *blobs;    /* owned memory of the factors */
     size_t n_blobs;
     size_t blob_capacity;
+    oclora_map map; /* of a compact file, where the factors lie; zeroed for all others */
 } oclora_adapter_image;
 
 enum { OCLORA_NAMING_PEFT = 1, OCLORA_NAMING_GGUF = 2 };

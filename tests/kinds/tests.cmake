@@ -8,5 +8,9 @@ if(Python3_FOUND AND TARGET oclora-apply)
              COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/kinds/test_inspect.py"
                      $<TARGET_FILE:oclora-inspect> $<TARGET_FILE:oclora-apply>
                      "${CMAKE_CURRENT_SOURCE_DIR}/data/golden")
-    set_tests_properties(kinds_apply kinds_inspect PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
+    add_test(NAME kinds_convert
+             COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/kinds/test_convert.py"
+                     $<TARGET_FILE:oclora-convert> $<TARGET_FILE:oclora-inspect>
+                     $<TARGET_FILE:oclora-apply> "${CMAKE_CURRENT_SOURCE_DIR}/data/golden")
+    set_tests_properties(kinds_apply kinds_inspect kinds_convert PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()

@@ -8,6 +8,8 @@
 
 typedef struct oclora_apply_options {
     const char *folder;
+    const char *adapter; /* in place of the case's own, or NULL */
+    const char *output;  /* which output it is compared with */
     const char *device;
     uint32_t device_class;
     uint32_t store;
@@ -22,6 +24,7 @@ typedef struct oclora_apply_result {
     double error; /* max|d| / max|ref|; infinite when it could not be computed */
     double bound;
     char reason[512]; /* "" or why it could not be computed */
+    char digest[65];  /* SHA-256 of the output's f32 values, "" when there are none */
 } oclora_apply_result;
 
 typedef struct oclora_apply {

@@ -8,6 +8,9 @@ static const char help[] =
     "Usage: oclora-apply CASE_DIR [options]\n\n"
     "Serves a golden-style case (case.json, case.safetensors and its adapters) through the native\n"
     "ABI and compares every expected output.\n\n"
+    "      --adapter PATH    this adapter in place of the case's own, on every row of every "
+    "module\n"
+    "      --output NAME     what it is compared with (Y)\n"
     "      --device D        OpenCL device: its number or a part of \"platform / name\"\n"
     "      --class C         kernels for a cpu or a gpu (auto: what the device is)\n"
     "      --store W         factors in device memory: auto, f32, f16 or q8_0 (auto)\n"
@@ -22,9 +25,11 @@ static const char help[] =
     "device\n"
     "or no readable case.\n";
 
-enum { OPT_DEVICE = 256, OPT_CLASS, OPT_STORE, OPT_JSON, OPT_VERSION };
+enum { OPT_ADAPTER = 256, OPT_OUTPUT, OPT_DEVICE, OPT_CLASS, OPT_STORE, OPT_JSON, OPT_VERSION };
 
 static const struct option long_options[] = {
+    {"adapter", required_argument, NULL, OPT_ADAPTER},
+    {"output", required_argument, NULL, OPT_OUTPUT},
     {"device", required_argument, NULL, OPT_DEVICE},
     {"class", required_argument, NULL, OPT_CLASS},
     {"store", required_argument, NULL, OPT_STORE},
@@ -37,6 +42,12 @@ static const struct option long_options[] = {
 static bool parse_option(oclora_apply_options *o, int option, const char *text)
 {
     switch (option) {
+    case OPT_ADAPTER:
+        o->adapter = text;
+        return true;
+    case OPT_OUTPUT:
+        o->output = text;
+        return true;
     case OPT_DEVICE:
         o->device = text;
         return true;
@@ -66,6 +77,7 @@ static bool usage(int *status)
 bool oclora_apply_options_parse(oclora_apply_options *out, int argc, char **argv, int *status)
 {
     int option;
+    out->output = "Y";
     while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
         if (option == 'h' || option == OPT_VERSION) {
             if (option == 'h')

@@ -214,6 +214,7 @@ oclora_status oclora_apply_run(oclora_apply *apply, oclora_error *err)
     const json_t *ranks = json_object_get(apply->file.meta, "ranks");
     const json_t *rows = json_object_get(apply->file.meta, "row_adapters");
     const char *first = oclora_case_module(&apply->file, 0);
+    if (apply->options->adapter != NULL) return check_one(apply, NULL, apply->options->output, err);
     if (ranks != NULL) return check_chains(apply, ranks, err);
     if (rows != NULL) return check_mixed(apply, rows, err);
     if (oclora_case_has(&apply->file, NULL, "row_weights") ||

@@ -38,6 +38,7 @@ static void print_json(const oclora_apply *a, bool all)
         json_t *one = json_pack("{s:s,s:s,s:i,s:f,s:b}", "module", r->module, "output", r->field,
                                 "rows", (int)r->rows, "bound", r->bound, "within", is_within(r));
         json_object_set_new(one, "error", isfinite(r->error) ? json_real(r->error) : json_null());
+        if (r->digest[0] != '\0') json_object_set_new(one, "sha256", json_string(r->digest));
         if (r->reason[0] != '\0') json_object_set_new(one, "reason", json_string(r->reason));
         json_array_append_new(outputs, one);
     }

@@ -54,7 +54,11 @@ void oclora_apply_compare(const oclora_apply *a, oclora_apply_result *result, co
 {
     size_t dims[2] = {0};
     float *expected = oclora_case_values(&a->file, module, result->field, dims);
+    uint8_t digest[32];
     result->rows = rows;
+    if (oclora_sha256(y, (uint64_t)rows * d_out * sizeof *y, digest))
+        for (size_t i = 0; i < sizeof digest; i++)
+            snprintf(result->digest + 2 * i, 3, "%02x", digest[i]);
     if (expected == NULL || dims[0] != rows || dims[1] != d_out)
         snprintf(result->reason, sizeof result->reason,
                  "the case has no such output of %u rows and %u columns", rows, d_out);
@@ -147,7 +151,10 @@ oclora_adapter_t oclora_apply_load(oclora_apply *a, const char *suffix, oclora_e
     oclora_message msg = {.struct_size = sizeof msg};
     oclora_adapter_desc desc = {.struct_size = sizeof desc};
     oclora_adapter_t adapter = 0;
-    snprintf(path, sizeof path, "%s%s", a->file.folder, suffix);
+    if (suffix != NULL)
+        snprintf(path, sizeof path, "%s%s", a->file.folder, suffix);
+    else
+        snprintf(path, sizeof path, "%s", a->options->adapter);
     if (oclora_layers_load(&a->layers, path, a->options->store, &adapter, refused) != OCLORA_OK)
         return 0;
     if (a->layers.api->adapter_query(a->layers.pool, adapter, &desc, &msg) == OCLORA_OK) {

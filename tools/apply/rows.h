@@ -12,7 +12,8 @@ typedef struct oclora_apply_map {
     const float *weight;       /* [n][k] */
 } oclora_apply_map;
 
-/* Loads the case's path with `suffix` behind it: "", "/task0", "#task=1". @return 0 when refused,
+/* Loads the case's path with `suffix` behind it: "", "/task0", "#task=1"; NULL loads the adapter of
+ * the options. @return 0 when refused,
  * with the reason. */
 oclora_adapter_t oclora_apply_load(oclora_apply *a, const char *suffix, oclora_error *refused);
 

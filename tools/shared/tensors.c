@@ -114,15 +114,21 @@ oclora_status oclora_tensors_pack(const oclora_tensors *list, const json_t *meta
 
 oclora_status oclora_write_file(const char *path, const void *data, size_t size, oclora_error *err)
 {
-    FILE *file = fopen(path, "wb");
+    char beside[2112];
+    const int length = snprintf(beside, sizeof beside, "%s.new", path);
+    if (length < 0 || (size_t)length >= sizeof beside)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "the path %.64s... is too long", path);
+    FILE *file = fopen(beside, "wb");
     if (file == NULL)
         return oclora_fail(err, OCLORA_FILE_READ, "%s cannot be written: %s", path,
                            strerror(errno));
     const bool whole = fwrite(data, 1, size, file) == size;
     const bool closed = fclose(file) == 0;
-    if (whole && closed) return OCLORA_OK;
+    if (whole && closed && rename(beside, path) == 0) return OCLORA_OK;
+    const int why = errno;
+    remove(beside);
     return oclora_fail(err, OCLORA_FILE_READ, "%s could not be written as a whole: %s", path,
-                       strerror(errno));
+                       strerror(why));
 }
 
 static oclora_status write_in(const char *folder, const char *name, const void *data, size_t size,
@@ -143,7 +149,7 @@ oclora_status oclora_write_adapter(const char *folder, const json_t *config,
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return oclora_fail(err, OCLORA_FILE_READ, "folder %s cannot be made: %s", folder,
                            strerror(errno));
-    char *text = json_dumps(config, JSON_INDENT(1) | JSON_SORT_KEYS);
+    char *text = json_dumps(config, JSON_INDENT(1));
     if (text == NULL)
         return oclora_fail(err, OCLORA_OUT_OF_HOST_MEMORY, "no memory for adapter_config.json");
     oclora_status status = write_in(folder, "adapter_config.json", text, strlen(text), err);

@@ -36,7 +36,8 @@ void oclora_tensors_free(oclora_tensors *list); /* zeroed is allowed */
 oclora_status oclora_tensors_pack(const oclora_tensors *list, const json_t *metadata, void **out,
                                   size_t *size, oclora_error *err);
 
-/* Writes a whole file; what is there is replaced. FILE_READ when it cannot be written. */
+/* Writes a whole file beside `path` and renames it, so that readers that mapped what was there keep
+ * it. FILE_READ when it cannot be written. */
 oclora_status oclora_write_file(const char *path, const void *data, size_t size, oclora_error *err);
 
 /* FOLDER/adapter_config.json and FOLDER/adapter_model.safetensors; the folder is made. */
