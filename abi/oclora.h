@@ -6,7 +6,7 @@
  *     api->context_create   a device, and everything that lives on it
  *     api->weight_create    base weights [d_out, d_in], by the names adapters use for their modules
  *     api->pool_create      device memory for adapters, with a byte budget
- *     api->adapter_load     a PEFT folder or a GGUF LoRA file
+ *     api->adapter_load     a PEFT folder, a GGUF LoRA file or a compact file
  *     api->batch_create     per row of a batch: which adapters serve it, with which weights
  *     api->linear           y = W x (+ bias) + what each row's own adapters add
  *
@@ -159,7 +159,8 @@ typedef struct oclora_adapter_args {
     uint64_t struct_size;
     const char *name; /* the host's name for it, 1 to 127 bytes, unique in the pool */
     uint64_t name_length;
-    const char *path; /* a PEFT folder or a GGUF LoRA file; "FOLDER#task=N" picks one of several */
+    const char *path; /* a PEFT folder ("FOLDER#task=N" picks one of several), a GGUF LoRA or a
+                         compact file */
     uint64_t path_length;
     uint32_t store; /* OCLORA_STORE_* */
     uint32_t reserved;
