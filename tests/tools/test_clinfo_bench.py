@@ -71,7 +71,7 @@ class Reports(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.path = os.path.join(cls.folder.name, "report.json")
         cls.status, cls.page, cls.err = run(BENCH, "--device", first_device(), "--quick", "--only",
-                                            "f", "--json", cls.path, "--svg", cls.path + ".svg",
+                                            "fma,probe_copy,launch,claims,base_f16", "--json", cls.path, "--svg", cls.path + ".svg",
                                             "--markdown=" + cls.path + ".md")
         with open(cls.path, encoding="utf-8") as file:
             cls.text = file.read()

@@ -55,7 +55,7 @@ void bench_print_usage(FILE *out)
         "  --list           list the devices and stop\n"
         "  --quick          about a minute a device; not sufficient to verify correctness\n"
         "  --full           every case, long measurements, large allocations\n"
-        "  --only TEXT      only items whose name contains TEXT\n"
+        "  --only TEXTS     only items whose name contains one of TEXTS (with commas)\n"
         "  --json FILE      write the report (tools/clinfo-bench/schema.json)\n"
         "  --markdown[=F]   the page as Markdown for a bug report, to F or the terminal\n"
         "  --svg FILE       roofline picture\n"
