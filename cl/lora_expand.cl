@@ -132,17 +132,21 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_expand(EXP
     for (uint i = 0; i < chunk.n_rows;) {
         uint count = chunk.n_rows - i >= ROW_TILE ? ROW_TILE : 1;
         float4 base[ROW_TILE], out[ROW_TILE], t[ROW_TILE];
-        for (uint r = 0; r < count; r++)
-            base[r] = out[r] = floats4(Y_ROW(WORK_ROW(chunk.row_first + i + r)) + o, n);
+        /* Constant bounds keep the arrays in registers; rows past `count` repeat the first. */
+        UNROLL for (uint r = 0; r < ROW_TILE; r++)
+            base[r] = out[r] =
+                floats4(Y_ROW(WORK_ROW(chunk.row_first + i + (r < count ? r : 0))) + o, n);
         for (uint e = 0; e < chunk.n_entries; e++) {
             lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
             if (!(lane.rank || lane.c || lane.u || lane.n_mul)) continue;
             uint slot = chunk.hidden_first + i * chunk.n_entries + e;
             __global const float *h_row[ROW_TILE];
-            for (uint r = 0; r < count; r++) h_row[r] = HIDDEN(lane, slot + r * chunk.n_entries);
+            UNROLL for (uint r = 0; r < ROW_TILE; r++)
+                h_row[r] = HIDDEN(lane, slot + (r < count ? r : 0) * chunk.n_entries);
             if (lane.n_mul)
-                for (uint r = 0; r < count; r++) {
+                UNROLL for (uint r = 0; r < ROW_TILE; r++) {
                     t[r] = 0.0f;
+                    if (r >= count) continue;
                     for (uint j = 0; j < lane.n_mul; j++)
                         t[r] = fma(lane.mul_u
                                        ? floats4(POOL_FLOATS(lane.mul_u) + (ulong)j * d_out + o, n)
@@ -153,18 +157,20 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_expand(EXP
                 expand_share_1(&lane, pool + lane.b, h_row, o, n, d_out, t);
             else
                 expand_share_4(&lane, pool + lane.b, h_row, o, n, d_out, t);
-            for (uint r = 0; r < count; r++)
-                out[r] = fma((float4)(WORK_WEIGHT(slot + r * chunk.n_entries)),
+            UNROLL for (uint r = 0; r < ROW_TILE; r++)
+                if (r < count) out[r] = fma((float4)(WORK_WEIGHT(slot + r * chunk.n_entries)),
                              finish4(&lane, pool, t[r], base[r], o, n), out[r]);
         }
-        for (uint r = 0; r < count; r++) {
+        UNROLL for (uint r = 0; r < ROW_TILE; r++) {
+            if (r >= count) continue;
             __global float *y = Y_ROW(WORK_ROW(chunk.row_first + i + r)) + o;
             if (n == 4)
                 vstore4(out[r], 0, y);
             else {
                 float v[4];
                 vstore4(out[r], 0, v);
-                for (uint j = 0; j < n; j++) y[j] = v[j];
+                UNROLL for (uint j = 0; j < 4; j++)
+                    if (j < n) y[j] = v[j];
             }
         }
         i += count;

@@ -57,18 +57,21 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_shrink(SHR
         if (j0 >= lane.rank) continue; /* the same for the whole group */
         uint n = d_in / lane.group, n_j = min((uint)RANK_TILE, lane.rank - j0);
         __global const uchar *a_row[RANK_TILE];
-        for (uint j = 0; j < RANK_TILE; j++)
+        UNROLL for (uint j = 0; j < RANK_TILE; j++)
             a_row[j] = pool + lane.a + (j0 + min(j, n_j - 1)) * factor_row_bytes(lane.type_a, n);
         for (uint i = 0; i < chunk.n_rows;) {
             uint count = chunk.n_rows - i >= ROW_TILE ? ROW_TILE : 1;
             __global const float *x_row[ROW_TILE];
             float sums[ROW_TILE * RANK_TILE];
-            for (uint r = 0; r < count; r++) x_row[r] = X_ROW(WORK_ROW(chunk.row_first + i + r));
+            /* Constant bounds keep the arrays in registers; rows past `count` repeat the first. */
+            UNROLL for (uint r = 0; r < ROW_TILE; r++)
+                x_row[r] = X_ROW(WORK_ROW(chunk.row_first + i + (r < count ? r : 0)));
             if (count == 1)
                 shrink_share_1(&lane, a_row, x_row, n, l, sums);
             else
                 shrink_share_4(&lane, a_row, x_row, n, l, sums);
-            for (uint s = 0; s < count * RANK_TILE; s++) partial[s][l] = sums[s];
+            UNROLL for (uint s = 0; s < ROW_TILE * RANK_TILE; s++)
+                if (s < count * RANK_TILE) partial[s][l] = sums[s];
             barrier(CLK_LOCAL_MEM_FENCE);
             for (uint half_size = GROUP / 2; half_size; half_size /= 2) {
                 for (uint s = 0; s < count * RANK_TILE && l < half_size; s++)

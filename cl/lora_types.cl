@@ -73,11 +73,19 @@ inline float16 factor_values16(uint type, __global const uchar *row, uint i)
     }
 }
 
+/* Loops over the parts of a vector: on GPUs an index known to the compiler keeps the parts in
+ * registers, on CPUs unrolling would only cost compile time. */
+#ifdef OCLORA_CLASS_GPU
+#define TAIL_LOOP _Pragma("unroll")
+#else
+#define TAIL_LOOP _Pragma("unroll 1")
+#endif
+
 /* The same for the last n < 16 values; the others are 0. */
 inline float16 factor_tail16(uint type, __global const uchar *row, uint i, uint n)
 {
     float values[16];
-    _Pragma("unroll 1") for (uint j = 0; j < 16; j++) values[j] =
+    TAIL_LOOP for (uint j = 0; j < 16; j++) values[j] =
         j < n ? factor_value(type, row, i + j) : 0.0f;
     return vload16(0, values);
 }
@@ -87,7 +95,7 @@ inline float16 floats16(__global const float *p, uint n)
 {
     if (n == 16) return vload16(0, p);
     float values[16];
-    _Pragma("unroll 1") for (uint i = 0; i < 16; i++) values[i] = i < n ? p[i] : 0.0f;
+    TAIL_LOOP for (uint i = 0; i < 16; i++) values[i] = i < n ? p[i] : 0.0f;
     return vload16(0, values);
 }
 
@@ -99,7 +107,7 @@ inline void store16(__global float *p, float16 v, uint n)
     }
     float values[16];
     vstore16(v, 0, values);
-    for (uint i = 0; i < n; i++) p[i] = values[i];
+    TAIL_LOOP for (uint i = 0; i < 16; i++) if (i < n) p[i] = values[i];
 }
 
 /* lora_lane.router */
