@@ -177,6 +177,7 @@ oclora_status oclora_op_run(oclora_stream *stream, const oclora_op_call *call, o
 {
     if (!oclora_op_supported(oclora_stream_context(stream), call)) return refuse(call, err);
     if (call->op == OCLORA_OP_NONE || oclora_tensor_empty(&call->dst)) return OCLORA_OK;
+    if (call->op == OCLORA_OP_SET_ROWS && oclora_tensor_empty(&call->src[0])) return OCLORA_OK;
     OCLORA_TRY(check_range(call, &call->dst, "dst", err));
     for (uint32_t i = 0; i < call->n_src; i++) {
         if (oclora_tensor_absent(&call->src[i])) continue;

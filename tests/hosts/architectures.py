@@ -45,8 +45,8 @@ def requests(adapted=True):
 
 def run(host, checks, what, program, model, adapters, options, env=None):
     folder = host.folder(what.replace(" ", "-"))
-    done = golden.run(host.program(program), model, adapters, requests(bool(adapters)), "--parallel", 3, "--logits",
-                      folder, *options, env=env)
+    done = golden.run(host.program(program), model, adapters, requests(bool(adapters)), "--parallel", 3,
+                      "--logits", folder, *options, env=env)
     checks.check(done.status == 0, f"{what}: exit status {done.status}: {done.log[-600:]}")
     return folder, done
 

@@ -163,6 +163,14 @@ static void empty_on(const oclora_test_device *device)
         CHECK(oclora_op_supported(device->context, &call));
         CHECK_OK(oclora_op_run(device->stream, &call, &err), &err);
     }
+    op_tensor index = op_make(device, OCLORA_TYPE_I64, 0, 1, 1, 1, op_plain);
+    oclora_error err = {0};
+    oclora_op_call call = op_call(OCLORA_OP_SET_ROWS, &a);
+    op_add_source(&call, &x);
+    op_add_source(&call, &index);
+    CHECK(oclora_op_supported(device->context, &call));
+    CHECK_OK(oclora_op_run(device->stream, &call, &err), &err);
+    op_free(&index);
     op_free(&a);
     op_free(&x);
     op_free(&y);

@@ -1,28 +1,20 @@
-# llama.cpp's own operator tests against the plugin. The long operators are for tests/run --full.
+# llama.cpp's own operator tests on the plugin, once per OpenCL runtime. The whole run is label full.
 if(TARGET ggml-oclora)
     find_package(Python3 REQUIRED COMPONENTS Interpreter)
-    set(short_ops ABS NEG STEP TANH RELU SIGMOID GELU GELU_QUICK SILU EXP SOFTPLUS GELU_ERF REGLU GEGLU
-        SWIGLU GEGLU_ERF GEGLU_QUICK SWIGLU_OAI SET_ROWS REPEAT DUP CPY SCALE NORM RMS_NORM L2_NORM
-        ADD_ID SQR SQRT LOG SIN COS CLAMP CONCAT SUM_ROWS)
-    set(only "")
-    set(all_but "")
-    foreach(op IN LISTS short_ops)
-        list(APPEND only --op ${op})
-        list(APPEND all_but --not-op ${op})
-    endforeach()
+    set(op_table "${Python3_EXECUTABLE}" "${PROJECT_SOURCE_DIR}/tools/op-table" --build
+        "${PROJECT_BINARY_DIR}")
     foreach(runtime pocl intel)
-        foreach(part short long)
-            set(choice ${only})
-            set(labels ops)
-            if(part STREQUAL long)
-                set(choice ${all_but})
-                set(labels "ops;full")
-            endif()
-            add_test(NAME ops_${part}_${runtime} COMMAND "${Python3_EXECUTABLE}"
-                "${CMAKE_CURRENT_SOURCE_DIR}/ops/backend_ops.py" --build "${PROJECT_BINARY_DIR}"
-                --runtime ${runtime} ${choice})
-            set_tests_properties(ops_${part}_${runtime} PROPERTIES LABELS "${labels}" TIMEOUT 7200
-                SKIP_RETURN_CODE 77 RUN_SERIAL ON ENVIRONMENT "OCLORA_LLAMA_DIR=${OCLORA_LLAMA_DIR}")
+        foreach(command support quick full)
+            add_test(NAME ops_${command}_${runtime}
+                     COMMAND ${op_table} --runtime ${runtime} ${command})
+            set_tests_properties(ops_${command}_${runtime} PROPERTIES
+                LABELS ops TIMEOUT 1200 SKIP_RETURN_CODE 77
+                ENVIRONMENT "OCLORA_LLAMA_DIR=${OCLORA_LLAMA_DIR}")
         endforeach()
+        set_tests_properties(ops_full_${runtime} PROPERTIES LABELS "ops;full" TIMEOUT 36000)
     endforeach()
+    add_test(NAME ops_table COMMAND ${op_table} table --check)
+    add_test(NAME ops_log COMMAND "${Python3_EXECUTABLE}"
+             "${CMAKE_CURRENT_SOURCE_DIR}/ops/test_op_table.py")
+    set_tests_properties(ops_table ops_log PROPERTIES LABELS ops)
 endif()
