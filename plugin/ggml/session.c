@@ -1,3 +1,4 @@
+#include "host/file/gguf.h"
 #include "plugin/ggml/plugin.h"
 
 #include <stdio.h>
@@ -238,6 +239,35 @@ static bool is_here(void *user, const char *module)
     return strcmp(module, "output") == 0 && oclora_base_find(user, "token_embd.weight") != NULL;
 }
 
+/* Whether the model's file has a bias of this module, which the base here has not. */
+static bool misses_bias(const oclora_gguf *file, oclora_base *base, const oclora_module *module)
+{
+    char name[OCLORA_WEIGHT_NAME];
+    if (!module->scales_bias || module->u == NULL) return false;
+    int length = snprintf(name, sizeof name, "%s.bias", module->name);
+    return length > 0 && (size_t)length < sizeof name && oclora_base_find(base, name) == NULL &&
+           oclora_gguf_find(file, name) != NULL;
+}
+
+/* An adapter that scales a bias needs it: one that lies elsewhere would keep its old size. */
+static oclora_status check_biases(const struct oclora_ggml_session *session,
+                                  const oclora_adapter_image *image, oclora_error *err)
+{
+    oclora_map map = {0};
+    oclora_gguf *file = NULL;
+    if (image->kind != OCLORA_KIND_IA3 || session->model_path == NULL) return OCLORA_OK;
+    OCLORA_TRY(oclora_map_open(&map, session->model_path, err));
+    oclora_status status = oclora_gguf_parse(&file, &session->plugin->env, &map, err);
+    for (size_t i = 0; i < image->n_modules && status == OCLORA_OK; i++)
+        if (misses_bias(file, oclora_pool_base(session->pool), &image->modules[i]))
+            status = oclora_fail(err, OCLORA_WEIGHT_NOT_ON_DEVICE,
+                                 "%s.bias, which the adapter scales, is not on this device",
+                                 image->modules[i].name);
+    oclora_gguf_free(file);
+    oclora_map_close(&map);
+    return status;
+}
+
 static oclora_status add_image(struct oclora_ggml_session *session, const char *name,
                                oclora_adapter_image *image, oclora_error *err)
 {
@@ -252,6 +282,7 @@ static oclora_status add_image(struct oclora_ggml_session *session, const char *
         oclora_adapter_image_keep(image, is_here, oclora_pool_base(session->pool));
     else
         OCLORA_TRY(check_layers(session, image, err));
+    OCLORA_TRY(check_biases(session, image, err));
     return oclora_pool_add(session->pool, name, image, &handle, err);
 }
 

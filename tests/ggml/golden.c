@@ -46,6 +46,7 @@ typedef struct mapping {
 
 static ggml_backend_reg_t reg;
 static const oclora_ggml_api *api;
+static bool without_biases;
 static const char *folder_of_cases = OCLORA_TEST_DATA "/golden";
 static json_t *listed; /* the folder's index */
 static char model_path[] = "/tmp/oclora-golden-XXXXXX";
@@ -66,8 +67,15 @@ static bool write_model(void)
     gguf_set_val_u32(file, "qwen2.block_count", 4);
     gguf_set_val_u32(file, "qwen2.embedding_length", 96);
     gguf_set_val_u32(file, "qwen2.attention.head_count", 8);
-    const bool ok = gguf_write_to_file(file, model_path, true);
+    struct ggml_context *ctx =
+        ggml_init((struct ggml_init_params){ggml_tensor_overhead() * 2 + 1024, NULL, false});
+    struct ggml_tensor *bias = ggml_new_tensor_1d(ctx, GGML_TYPE_F32, 80);
+    ggml_set_name(bias, "blk.0.attn_q.bias");
+    memset(bias->data, 0, ggml_nbytes(bias));
+    gguf_add_tensor(file, bias);
+    const bool ok = gguf_write_to_file(file, model_path, false);
     gguf_free(file);
+    ggml_free(ctx);
     return ok;
 }
 
@@ -112,7 +120,7 @@ static void read_layer(model *m, size_t index)
     l->weight = ggml_new_tensor_2d(m->ctx, quantised ? GGML_TYPE_Q4_0 : GGML_TYPE_F32,
                                    (int64_t)l->d_in, (int64_t)l->d_out);
     ggml_format_name(l->weight, "%s.weight", l->name);
-    if (l->bias == NULL) return;
+    if (l->bias == NULL || without_biases) return;
     l->shift = ggml_new_tensor_1d(m->ctx, GGML_TYPE_F32, (int64_t)l->d_out);
     ggml_format_name(l->shift, "%s.bias", l->name);
 }
@@ -426,13 +434,30 @@ static void test_unknown_sequences(void)
     close_model(&m);
 }
 
+/* IA3 scales the layer's bias, so it must not serve a layer whose bias it does not see. */
+static void test_missing_bias(void)
+{
+    model m;
+    if (!start()) return;
+    without_biases = true;
+    if (open_model(&m, "ia3")) {
+        char path[640];
+        oclora_ggml_message message = {sizeof message, ""};
+        snprintf(path, sizeof path, "%s", m.golden.folder);
+        CHECK_INT(api->adapter_load(m.session, "it", 2, path, strlen(path), &message),
+                  OCLORA_WEIGHT_NOT_ON_DEVICE);
+        CHECK_CONTAINS(message.text, "blk.0.attn_q.bias");
+    }
+    close_model(&m);
+    without_biases = false;
+}
+
 int main(int argc, char **argv)
 {
     static const oclora_test tests[] = {
-        {"one adapter on every row", test_plain},
-        {"one of several", test_members},
-        {"rows of their own", test_rows},
-        {"sequences unknown", test_unknown_sequences},
+        {"one adapter on every row", test_plain}, {"one of several", test_members},
+        {"rows of their own", test_rows},         {"sequences unknown", test_unknown_sequences},
+        {"a bias elsewhere", test_missing_bias},
     };
     char path[512];
     if (argc > 1) folder_of_cases = argv[1];
