@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { PINNED_SECONDS = 300 };
+
 /* Threads of the CPU runtimes stay where they are put; otherwise both may share one core beside
  * another library's threads. */
 static void keep_threads_apart(void)
@@ -40,7 +42,7 @@ void bench_pinned_again(bench_report *report, const bench_case *c)
     char *argv[sizeof args / sizeof args[0]];
     memcpy(argv, args, sizeof argv);
     bench_progress("%s: %s (on CPU %s)", c->suite, c->name, cpu);
-    int status = bench_process_run(argv, err, sizeof err);
+    int status = bench_process_run(argv, PINNED_SECONDS, err, sizeof err);
     json_t *rows = status == 0 ? json_load_file(path, 0, NULL) : NULL;
     if (json_array_size(rows) > 0)
         bench_report_adopt(report, json_array_get(rows, 0));
@@ -71,6 +73,8 @@ static void list(const bench_options *options)
 {
     bench_kernels_list(options);
     bench_system_list(options);
+    bench_scale_list(options);
+    bench_files_list(options);
 }
 
 static bool suite_wanted(const bench_options *options, const char *suite)
@@ -83,7 +87,10 @@ static int run(const bench_options *options)
     static const struct {
         const char *name;
         int (*run)(bench_report *report);
-    } suites[] = {{"kernels", bench_kernels}, {"system", bench_system}};
+    } suites[] = {{"kernels", bench_kernels},
+                  {"system", bench_system},
+                  {"scale", bench_scale},
+                  {"files", bench_files}};
     bench_report report;
     int status = BENCH_EXIT_OK;
     if (!bench_report_open(&report, options)) return BENCH_EXIT_ENVIRONMENT;

@@ -43,7 +43,7 @@ static void print_help(void)
     fputs("usage: oclora-bench [options]\n"
           "Measures oclora beside its peers in the same run: both alternate, round by round.\n"
           "\n"
-          "  --suite S      kernels or system (all)\n"
+          "  --suite S      kernels, system, scale or files (all)\n"
           "  --case TEXT    only cases whose name contains TEXT\n"
           "  --list         name the cases, their \"must\" and \"aim\", and stop\n"
           "  --device D     OpenCL device: a part of \"platform / name\", or its number\n"
@@ -82,7 +82,7 @@ static int parse_pin(bench_options *o, const char *text)
 
 static int parse_suite(bench_options *o, const char *text)
 {
-    static const char *const suites[] = {"kernels", "system"};
+    static const char *const suites[] = {"kernels", "system", "scale", "files"};
     o->suite = text;
     for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++)
         if (strcmp(text, suites[i]) == 0) return BENCH_EXIT_OK;

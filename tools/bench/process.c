@@ -2,7 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <time.h>
+#include <stdbool.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,11 +18,25 @@ static void become(char *const *argv, int err)
     _exit(127);
 }
 
-/* Keeps the last err_size - 1 bytes. */
-static void read_end(int from, char *err, size_t err_size)
+/* False when the time is over. */
+static bool wait_for_text(int from, time_t end)
+{
+    struct pollfd ready = {.fd = from, .events = POLLIN};
+    for (;;) {
+        time_t left = end - time(NULL);
+        if (left <= 0) return false;
+        int n = poll(&ready, 1, (int)left * 1000);
+        if (n > 0) return true;
+        if (n < 0 && errno != EINTR) return false;
+    }
+}
+
+/* Keeps at least the last half of `err`. False when the time is over. */
+static bool read_end(int from, int limit_s, char *err, size_t err_size)
 {
     size_t used = 0;
-    for (;;) {
+    time_t end = time(NULL) + limit_s;
+    while (wait_for_text(from, end)) {
         if (used > err_size / 2) {
             size_t drop = used - err_size / 2;
             memmove(err, err + drop, used - drop);
@@ -26,13 +44,14 @@ static void read_end(int from, char *err, size_t err_size)
         }
         ssize_t got = read(from, err + used, err_size - 1 - used);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) break;
+        if (got <= 0) return true;
         used += (size_t)got;
+        err[used] = '\0';
     }
-    err[used] = '\0';
+    return false;
 }
 
-int bench_process_run(char *const *argv, char *err, size_t err_size)
+int bench_process_run(char *const *argv, int limit_s, char *err, size_t err_size)
 {
     int ends[2], status = 0;
     err[0] = '\0';
@@ -43,7 +62,7 @@ int bench_process_run(char *const *argv, char *err, size_t err_size)
         become(argv, ends[1]);
     }
     close(ends[1]);
-    if (child > 0) read_end(ends[0], err, err_size);
+    if (child > 0 && !read_end(ends[0], limit_s, err, err_size)) kill(child, SIGKILL);
     close(ends[0]);
     if (child < 0) return -1;
     while (waitpid(child, &status, 0) < 0)

@@ -9,6 +9,10 @@ int bench_kernels(bench_report *report);
 void bench_kernels_list(const bench_options *options);
 int bench_system(bench_report *report);
 void bench_system_list(const bench_options *options);
+int bench_scale(bench_report *report);
+void bench_scale_list(const bench_options *options);
+int bench_files(bench_report *report);
+void bench_files_list(const bench_options *options);
 
 /* Measures one kernels case in another process, pinned to the last CPU, and takes its row over. */
 void bench_pinned_again(bench_report *report, const bench_case *c);

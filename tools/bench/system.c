@@ -14,7 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ADAPTERS_MAX = 16, ARGS_MAX = 64, PATH_ROOM = 1024, TOKEN_LIMIT = 40000 };
+enum {
+    ADAPTERS_MAX = 16,
+    ARGS_MAX = 64,
+    PATH_ROOM = 1024,
+    TOKEN_LIMIT = 40000,
+    PROCESS_SECONDS = 90
+};
 
 /* What one contender does. */
 typedef struct job {
@@ -270,7 +276,7 @@ static double measure(const jobs *s, const system_case *c, const job *j, char *w
     }
     char *argv[ARGS_MAX];
     memcpy(argv, line.argv, sizeof argv);
-    int status = bench_process_run(argv, log, sizeof log);
+    int status = bench_process_run(argv, PROCESS_SECONDS, log, sizeof log);
     double value = status == 0 ? result_of(s, c, j, log) : -1;
     log[strcspn(log, "\n")] = '\0';
     if (!(value > 0))
