@@ -153,6 +153,8 @@ ggml_backend_reg_t ggml_backend_init(void)
     if (!ready) {
         oclora_ggml_log(&plugin, OCLORA_LOG_ERROR, "not loaded: %s (%s)", err.text,
                         oclora_status_name(err.status));
+        oclora_ggml_config_free(plugin.config);
+        oclora_release(&plugin.env, plugin.default_session.model_path);
         memset(&plugin, 0, sizeof plugin);
     }
     pthread_mutex_unlock(&load_lock);
