@@ -23,3 +23,11 @@ target_link_libraries(oclora-inspect PRIVATE oclora_tool_shared)
 # oclora-convert: adapters from one form of file to another.
 add_executable(oclora-convert convert/compact.c convert/main.c convert/peft.c)
 target_link_libraries(oclora-convert PRIVATE oclora_tool_shared)
+
+# oclora-expressive-power: error against rank of the paper's constructions, on the device.
+if(LAPACKE_FOUND)
+    add_executable(oclora-expressive-power expressive/chain.c expressive/dense.c
+        expressive/feedforward.c expressive/main.c expressive/network.c expressive/report.c
+        expressive/transformer.c)
+    target_link_libraries(oclora-expressive-power PRIVATE oclora_tool_shared)
+endif()

@@ -14,3 +14,9 @@ if(Python3_FOUND AND TARGET oclora-apply)
                      $<TARGET_FILE:oclora-apply> "${CMAKE_CURRENT_SOURCE_DIR}/data/golden")
     set_tests_properties(kinds_apply kinds_inspect kinds_convert PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()
+if(Python3_FOUND AND TARGET oclora-expressive-power)
+    add_test(NAME kinds_expressive
+             COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/kinds/test_expressive.py"
+                     $<TARGET_FILE:oclora-expressive-power>)
+    set_tests_properties(kinds_expressive PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
+endif()
