@@ -5,7 +5,9 @@ Three sequences of unequal length (the base, an adapter, a mixture of two), the 
 and four sliding windows long, are fed fixed tokens. Logits are compared with llama.cpp's CPU backend with
 f32 cache and no flash attention (BOUND). Other caches and flash attention round; there llama.cpp's own
 distance from that result under the same settings, doubled, is the bound. Quantised models are compared
-with an F32 copy, because llama.cpp's CPU kernels round activations beside quantised weights."""
+with an F32 copy, because llama.cpp's CPU kernels round activations beside quantised weights. Each row's
+logits are bitwise the same alone and in company."""
+import filecmp
 import os
 import random
 import re
@@ -109,6 +111,19 @@ def check_settings(host, checks, case, kv, flash, exact):
     print(f"{what}: worst NMSE of a row {value:.3g} (at most {bound:.3g})", flush=True)
 
 
+def check_alone(host, checks, case):
+    """Logits of a row are bitwise the same alone and in company, whatever the graph."""
+    for flash in ("on", "off"):
+        what = f"{case.name} flash attention {flash}"
+        runs = [("alone", ["--parallel", 1]), ("in company", ["--order", "interleaved", "--ubatch", 32])]
+        folders = [run(host, checks, f"{what} {how}", "oclora-generate", case.path, case.peft,
+                       ["-fa", flash] + options, host.env)[0] for how, options in runs]
+        for request in requests():
+            files = [os.path.join(folder, request["id"] + ".f32") for folder in folders]
+            same = all(os.path.exists(path) for path in files) and filecmp.cmp(*files, shallow=False)
+            checks.check(same, f"{what}: {request['id']} alone and in company: logits differ")
+
+
 def check_model(host, checks, name):
     case = Case(host, name)
     exact, _ = run(host, checks, name + " reference", "oclora-stock", case.path, case.gguf,
@@ -127,6 +142,7 @@ def check_model(host, checks, name):
                     ["--kv", "f32", "-fa", "off", "--order", "reversed"], host.env)
     value = nmse(host, folder, exact)
     checks.check(value <= BOUND, f"{name}, adapters as GGUF: NMSE {value} above {BOUND}")
+    check_alone(host, checks, case)
     if case.model.experts:
         check_experts(host, checks, case)
 
