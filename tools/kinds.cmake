@@ -31,3 +31,7 @@ if(LAPACKE_FOUND)
         expressive/transformer.c)
     target_link_libraries(oclora-expressive-power PRIVATE oclora_tool_shared)
 endif()
+
+# oclora-flora-cost: when FLoRA costs less than LoRA.
+add_executable(oclora-flora-cost flora-cost/main.c flora-cost/measure.c flora-cost/report.c)
+target_link_libraries(oclora-flora-cost PRIVATE oclora_tool_shared)

@@ -12,7 +12,10 @@ if(Python3_FOUND AND TARGET oclora-apply)
              COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/kinds/test_convert.py"
                      $<TARGET_FILE:oclora-convert> $<TARGET_FILE:oclora-inspect>
                      $<TARGET_FILE:oclora-apply> "${CMAKE_CURRENT_SOURCE_DIR}/data/golden")
-    set_tests_properties(kinds_apply kinds_inspect kinds_convert PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
+    add_test(NAME kinds_flora_cost
+             COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/kinds/test_flora_cost.py"
+                     $<TARGET_FILE:oclora-flora-cost>)
+    set_tests_properties(kinds_apply kinds_inspect kinds_convert kinds_flora_cost PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()
 if(Python3_FOUND AND TARGET oclora-expressive-power)
     add_test(NAME kinds_expressive

@@ -90,39 +90,13 @@ static oclora_status add(oclora_tensors *list, const oclora_layer *layer, const 
     return oclora_tensors_add_f32(list, name, rows, cols, values, err);
 }
 
-static oclora_status load(oclora_layers *device, const json_t *config, const oclora_tensors *list,
-                          uint32_t rank, oclora_adapter_t *out, oclora_error *err)
-{
-    oclora_message msg = {.struct_size = sizeof msg};
-    void *packed = NULL;
-    size_t size = 0;
-    char name[32];
-    char *text = json_dumps(config, 0);
-    oclora_status status =
-        text != NULL ? oclora_tensors_pack(list, NULL, &packed, &size, err) : no_memory(err);
-    snprintf(name, sizeof name, "rank %u", rank);
-    if (status == OCLORA_OK) {
-        const oclora_adapter_memory_args args = {.struct_size = sizeof args,
-                                                 .name = name,
-                                                 .name_length = strlen(name),
-                                                 .config = text,
-                                                 .config_bytes = strlen(text),
-                                                 .tensors = packed,
-                                                 .tensors_bytes = size,
-                                                 .store = OCLORA_STORE_F32};
-        status = device->api->adapter_load_memory(device->pool, &args, out, &msg);
-        if (status != OCLORA_OK) oclora_fail(err, status, "%s", msg.text);
-    }
-    free(text);
-    free(packed);
-    return status;
-}
-
 oclora_status oclora_network_adapter(const oclora_network *network, oclora_layers *device,
                                      oclora_adapter_t *out, oclora_error *err)
 {
     const uint32_t n = network->n, rank = network->rank;
     oclora_tensors list = {0};
+    char name[32];
+    snprintf(name, sizeof name, "rank %u", rank);
     json_t *targets = json_array();
     oclora_status status = OCLORA_OK;
     for (size_t i = 0; i < network->n_layers && status == OCLORA_OK; i++) {
@@ -135,7 +109,9 @@ oclora_status oclora_network_adapter(const oclora_network *network, oclora_layer
     }
     json_t *config = json_pack("{s:s,s:i,s:i,s:o,s:b}", "peft_type", "LORA", "r", (int)rank,
                                "lora_alpha", (int)rank, "target_modules", targets, "lora_bias", 1);
-    if (status == OCLORA_OK) status = load(device, config, &list, rank, out, err);
+    if (status == OCLORA_OK)
+        status =
+            oclora_layers_load_tensors(device, name, config, &list, OCLORA_STORE_F32, out, err);
     json_decref(config);
     oclora_tensors_free(&list);
     return status;

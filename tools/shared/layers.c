@@ -111,6 +111,33 @@ oclora_status oclora_layers_load(oclora_layers *layers, const char *path, uint32
     return check(layers->api->adapter_load(layers->pool, &args, out, &msg), &msg, err);
 }
 
+oclora_status oclora_layers_load_tensors(oclora_layers *layers, const char *name,
+                                         const json_t *config, const oclora_tensors *list,
+                                         uint32_t store, oclora_adapter_t *out, oclora_error *err)
+{
+    oclora_message msg = {.struct_size = sizeof msg};
+    void *packed = NULL;
+    size_t size = 0;
+    char *text = json_dumps(config, 0);
+    oclora_status status = text != NULL ? oclora_tensors_pack(list, NULL, &packed, &size, err)
+                                        : oclora_fail(err, OCLORA_OUT_OF_HOST_MEMORY,
+                                                      "no memory for adapter %s", name);
+    if (status == OCLORA_OK) {
+        const oclora_adapter_memory_args args = {.struct_size = sizeof args,
+                                                 .name = name,
+                                                 .name_length = strlen(name),
+                                                 .config = text,
+                                                 .config_bytes = strlen(text),
+                                                 .tensors = packed,
+                                                 .tensors_bytes = size,
+                                                 .store = store};
+        status = check(layers->api->adapter_load_memory(layers->pool, &args, out, &msg), &msg, err);
+    }
+    free(text);
+    free(packed);
+    return status;
+}
+
 oclora_status oclora_layers_run(oclora_layers *layers, size_t index, const oclora_batch_args *args,
                                 const float *x, float *y, oclora_error *err)
 {

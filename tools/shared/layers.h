@@ -6,6 +6,7 @@
 #include "abi/oclora.h"
 
 #include "host/core/error.h"
+#include "tools/shared/tensors.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,6 +40,11 @@ oclora_status oclora_layers_add_f32(oclora_layers *layers, const char *name, con
 /* An adapter from `path`, named by its path and store. */
 oclora_status oclora_layers_load(oclora_layers *layers, const char *path, uint32_t store,
                                  oclora_adapter_t *out, oclora_error *err);
+
+/* An adapter from tensors made here, named `name`. */
+oclora_status oclora_layers_load_tensors(oclora_layers *layers, const char *name,
+                                         const json_t *config, const oclora_tensors *list,
+                                         uint32_t store, oclora_adapter_t *out, oclora_error *err);
 
 /* y [args->n_rows, d_out] of one layer for rows mapped as `args` says. */
 oclora_status oclora_layers_run(oclora_layers *layers, size_t index, const oclora_batch_args *args,
