@@ -4,7 +4,7 @@
  *
  * Preconditions beyond theirs: no adapter of the batch has u, a core, a router or multiplies in
  * these weights. Grid (weights, chunks), groups of 1. Weight i has its lanes at l<i>, rows of y at
- * y<i> (stride s<i>) and d<i> outputs; its hidden vectors begin hidden_floats * i floats into h. */
+ * y<i> (stride s<i>) and d<i> outputs; no two weights share rows of y; its hidden vectors begin hidden_floats * i floats into h. */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_cpu.cl"
 #include "lora_types.cl"
@@ -14,11 +14,13 @@ lora_fused(__global const uchar *restrict pool, ulong pool_offset,
            __global const uchar *restrict lanes, ulong l0, ulong l1, ulong l2, WORK_ARGS,
            __global const uchar *restrict x_base, ulong x_offset, ulong x_stride,
            __global uchar *restrict h_base, ulong h_offset, ulong hidden_floats, uint hidden_stride,
-           __global uchar *restrict y_base, ulong y0, ulong y1, ulong y2, ulong s0, ulong s1,
-           ulong s2, uint d0, uint d1, uint d2, uint d_in)
+           __global uchar *y0_base, ulong y0, __global uchar *y1_base, ulong y1,
+           __global uchar *y2_base, ulong y2, ulong s0, ulong s1, ulong s2, uint d0, uint d1,
+           uint d2, uint d_in)
 {
     uint g = get_global_id(0);
-    ulong lane_offset = g == 0 ? l0 : g == 1 ? l1 : l2, y_offset = g == 0 ? y0 : g == 1 ? y1 : y2;
+    ulong lane_offset = g == 0 ? l0 : g == 1 ? l1 : l2;
+    __global uchar *y = g == 0 ? y0_base + y0 : g == 1 ? y1_base + y1 : y2_base + y2;
     ulong y_stride = g == 0 ? s0 : g == 1 ? s1 : s2;
     uint d_out = g == 0 ? d0 : g == 1 ? d1 : d2;
     lora_chunk chunk = WORK_CHUNK(get_global_id(1));
@@ -37,7 +39,7 @@ lora_fused(__global const uchar *restrict pool, ulong pool_offset,
             shrink_ranks(&lane, pool, &rows, e, x_base + x_offset, x_stride, d_in, j0);
         if (!lane.rank && !lane.c) continue;
         for (uint o = 0; o < d_out; o += OUTPUTS) /* so much of B stays near for all rows */
-            expand_outputs(&lane, pool, &rows, e, rows.hidden, y_base + y_offset, y_stride, d_out,
+            expand_outputs(&lane, pool, &rows, e, rows.hidden, y, y_stride, d_out,
                            o, min(o + OUTPUTS, d_out));
     }
 }

@@ -29,8 +29,8 @@ oclora_status oclora_linear_base(oclora_stream *stream, const oclora_weight *wei
 /* Whether the layer's adapters are of the kinds that one fused launch serves, on this device. */
 bool oclora_linear_fuses(const oclora_linear_call *call);
 
-/* As oclora_linear_delta for up to OCLORA_FUSED_LAYERS calls that fuse and share x, lanes and work,
- * and whose outputs lie in one buffer: one launch. */
+/* As oclora_linear_delta for up to OCLORA_FUSED_LAYERS calls that fuse and share x, lanes and work:
+ * one launch. */
 enum { OCLORA_FUSED_LAYERS = 3 };
 oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t count,
                                   oclora_error *err);

@@ -2,7 +2,7 @@
 
 /* A fused work-item does a whole chunk; above this many multiply-adds in one, and with too few
  * chunks to keep the device busy, tiles of two launches are better. */
-enum { FUSED_WORK = 1 << 17, FUSED_ITEMS_PER_UNIT = 2, N_ARGS = 29 };
+enum { FUSED_WORK = 1 << 17, FUSED_ITEMS_PER_UNIT = 2, N_ARGS = 31 };
 
 bool oclora_linear_fuses(const oclora_linear_call *c)
 {
@@ -44,16 +44,16 @@ oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t coun
     a[15] = oclora_arg_u64(0);
     a[16] = oclora_arg_u64(floats);
     a[17] = oclora_arg_u32(stride);
-    a[18] = oclora_arg_buffer(c->y->buffer);
     for (uint32_t i = 0; i < OCLORA_FUSED_LAYERS; i++) {
         const oclora_linear_call *m = &calls[i < count ? i : 0];
         a[3 + i] =
             oclora_arg_u64((uint64_t)m->weight->id * m->lanes->n_adapters * sizeof(oclora_lane));
-        a[19 + i] = oclora_arg_u64(m->y->offset);
-        a[22 + i] = oclora_arg_u64(m->y->nb[1]);
-        a[25 + i] = oclora_arg_u32(m->weight->d_out);
+        a[18 + 2 * i] = oclora_arg_buffer(m->y->buffer);
+        a[19 + 2 * i] = oclora_arg_u64(m->y->offset);
+        a[24 + i] = oclora_arg_u64(m->y->nb[1]);
+        a[27 + i] = oclora_arg_u32(m->weight->d_out);
     }
-    a[28] = oclora_arg_u32(c->weight->d_in);
+    a[30] = oclora_arg_u32(c->weight->d_in);
     oclora_kernel_ref kernel = {"lora_fused", "lora_fused", ""};
     const size_t global[2] = {count, c->work->n_chunks}, local[2] = {1, 1};
     return oclora_stream_launch(c->stream, &kernel, a, N_ARGS, 2, global, local, err);

@@ -103,7 +103,7 @@ static oclora_status add_deltas(oclora_stream *stream, const oclora_group_call *
     uint32_t n = 0;
     for (uint32_t i = 0; i < call->count; i++) {
         if (!fill_delta(&c, stream, call, i, lanes)) continue;
-        bool joins = n == 0 || (fused[0].y->buffer == c.y->buffer && fused[0].work == c.work);
+        bool joins = n == 0 || fused[0].work == c.work;
         if (joins && oclora_linear_fuses(&c))
             fused[n++] = c;
         else

@@ -199,12 +199,12 @@ static double summary_of(const char *log, const char *key)
     return out;
 }
 
-/* Weights and adapters once a step, keys and values of each row's own past. */
-static double bytes_a_token(const jobs *s, const system_case *c, const job *j, double steps)
+/* Weights, and adapters as they lie on the device, once a step; keys and values of each row's own
+ * past. */
+static double bytes_a_token(const jobs *s, const system_case *c, const job *j, const char *log)
 {
-    double past = c->prompt + steps / 2;
-    double adapters =
-        (double)j->adapters * (double)bench_synth_bytes(&s->model, j->rank, j->modules);
+    double past = c->prompt + summary_of(log, "decode_steps") / 2;
+    double adapters = j->adapters ? summary_of(log, "pool_used_bytes") : 0;
     return ((double)s->model.bytes + adapters) / j->requests +
            2.0 * (double)s->model.kv_floats * past;
 }
@@ -220,7 +220,7 @@ static double result_of(const jobs *s, const system_case *c, const job *j, const
     case COUNT_LAUNCHES:
         return summary_of(log, "decode_launches") / tokens;
     default:
-        return bytes_a_token(s, c, j, summary_of(log, "decode_steps")) * 1e-6;
+        return bytes_a_token(s, c, j, log) * 1e-6;
     }
 }
 
