@@ -15,6 +15,8 @@ def load_plugin(llama_cpp, path):
     folder = os.path.join(os.path.dirname(llama_cpp.__file__), "lib")
     ggml = ctypes.CDLL(os.path.join(folder, "libggml.so.0"))
     ggml.ggml_backend_load.restype = ctypes.c_void_p
+    if not ggml.ggml_backend_dev_count():  # not a stock install: its CPU backend is a file of its own
+        ggml.ggml_backend_load(os.path.join(folder, "libggml-cpu.so").encode())
     return ggml.ggml_backend_load(path.encode())
 
 
@@ -88,6 +90,8 @@ def main():
     params = llama.llama_model_default_params()
     params.n_gpu_layers = 99
     model = llama.llama_model_load_from_file(host.model.encode(), params)
+    if not checks.check(model, "the model loads"):
+        checks.finish()
     size = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
     for index in range(2):
         context = new_context(llama, model, len(SLOTS))
