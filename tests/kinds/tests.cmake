@@ -15,11 +15,15 @@ if(Python3_FOUND AND TARGET oclora-apply)
     add_test(NAME kinds_flora_cost
              COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/kinds/test_flora_cost.py"
                      $<TARGET_FILE:oclora-flora-cost>)
-    set_tests_properties(kinds_apply kinds_inspect kinds_convert kinds_flora_cost PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
+    set_tests_properties(kinds_apply kinds_inspect kinds_convert kinds_flora_cost PROPERTIES LABELS "tools"
+        TIMEOUT 900 SKIP_RETURN_CODE 77
+        ENVIRONMENT "OCLORA_CACHE_DIR=${PROJECT_BINARY_DIR}/test-cache")
 endif()
 if(Python3_FOUND AND TARGET oclora-expressive-power)
     add_test(NAME kinds_expressive
              COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/kinds/test_expressive.py"
                      $<TARGET_FILE:oclora-expressive-power>)
-    set_tests_properties(kinds_expressive PROPERTIES LABELS "tools" TIMEOUT 900 SKIP_RETURN_CODE 77)
+    set_tests_properties(kinds_expressive PROPERTIES LABELS "tools"
+        TIMEOUT 900 SKIP_RETURN_CODE 77
+        ENVIRONMENT "OCLORA_CACHE_DIR=${PROJECT_BINARY_DIR}/test-cache")
 endif()
