@@ -9,6 +9,10 @@
 #pragma OPENCL FP_CONTRACT OFF
 #include "dense.cl"
 
+#define SECTIONS_INTERLEAVED 1
+#define SECTIONS_RESTARTED   2
+#define LANE_NUMBERS         (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+
 void split16(__global const uchar *x, ulong pair, uint count, uint half_dims, uint neox, uint type,
              float16 *x0, float16 *x1)
 {
@@ -66,14 +70,15 @@ void merge16(__global uchar *y, ulong pair, uint count, uint half_dims, uint neo
     }
 }
 
-/* Cosine and sine of pairs pair .. pair + count of the token at `position`, times magnitude. */
-void angles16(float position, ulong pair, uint count, __global const uchar *factors,
-              uint has_factors, float theta_scale, float freq_scale, float ext_factor,
-              float magnitude, float corr_low, float corr_high, float16 *c, float16 *n)
+/* Cosine and sine of pairs pair .. pair + count, times magnitude: the token's position and the
+ * power of theta_scale are given for each. */
+void angles16_of(float16 position, float16 power, ulong pair, uint count,
+                 __global const uchar *factors, uint has_factors, float theta_scale,
+                 float freq_scale, float ext_factor, float magnitude, float corr_low,
+                 float corr_high, float16 *c, float16 *n)
 {
-    const float16 lane = (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    float16 index = (float)pair + lane;
-    float16 extrapolated = position * pow((float16)(theta_scale), index);
+    float16 index = (float)pair + LANE_NUMBERS;
+    float16 extrapolated = position * pow((float16)(theta_scale), power);
     if (has_factors) {
         __global const uchar *f = factors + pair * 4;
         float part[16];
@@ -88,6 +93,15 @@ void angles16(float position, ulong pair, uint count, __global const uchar *fact
     }
     *c = cos(theta) * magnitude;
     *n = sin(theta) * magnitude;
+}
+
+/* As above, with one position for all pairs. */
+void angles16(float position, ulong pair, uint count, __global const uchar *factors,
+              uint has_factors, float theta_scale, float freq_scale, float ext_factor,
+              float magnitude, float corr_low, float corr_high, float16 *c, float16 *n)
+{
+    angles16_of((float16)(position), (float)pair + LANE_NUMBERS, pair, count, factors, has_factors,
+                theta_scale, freq_scale, ext_factor, magnitude, corr_low, corr_high, c, n);
 }
 
 __kernel void rope(__global uchar *dst, ulong dst_offset, __global const uchar *src,
@@ -124,11 +138,74 @@ __kernel void rope(__global uchar *dst, ulong dst_offset, __global const uchar *
     }
 }
 
-/* rope_store: one launch for what a layer does between its products and attention. q (if q_heads > 0)
- * and k are rotated as above, f32 into q_dst and k_dst; the rotated k row of each token also goes to
- * row k_index[token] of k_cache, and (if v_width > 0) row v of the token to row v_index[token] of
- * v_cache, converted. Heads lie ne0 elements apart in k_dst and the caches. An index outside a cache
- * is skipped. q_dst may be q, k_dst may be k. global = (ceil(n_dims / 32) + ceil((ne0 - n_dims) / 32)
+/* Which of a token's four positions (time, height, width, extra) turns a pair, and its power. */
+void section_of(uint sector, uint form, const uint *width, uint *which, float *power)
+{
+    const uint height = width[0], across = height + width[1], extra = across + width[2];
+    if (form == SECTIONS_INTERLEAVED) {
+        uint k = sector % 3;
+        *which = sector < 3 * width[k] ? k : 3;
+        return;
+    }
+    *which = sector < height ? 0 : sector < across ? 1 : sector < extra ? 2 : 3;
+    if (form == SECTIONS_RESTARTED) {
+        uint first = *which == 0 ? 0 : *which == 1 ? height : *which == 2 ? across : extra;
+        *power = (float)(sector - first);
+    }
+}
+
+/* rope_sections: each pair is turned by one of the token's four positions (positions I32 [4][ne2]),
+ * chosen by its number within the sum of `width`. form 0: one section after the other; 1: in turns;
+ * 2: as 0, with powers that restart in each. Everything else as rope, with the channels of a pair
+ * `pairs` apart. */
+__kernel void rope_sections(__global uchar *dst, ulong dst_offset, __global const uchar *src,
+                            ulong src_offset, __global const uchar *positions,
+                            ulong positions_offset, __global const uchar *factors,
+                            ulong factors_offset, ulong ne0, ulong ne1, ulong ne2, ulong nd1,
+                            ulong nd2, ulong nd3, ulong ns1, ulong ns2, ulong ns3, uint type,
+                            uint pairs, uint form, uint has_factors, uint width0, uint width1,
+                            uint width2, uint width3, float theta_scale, float freq_scale,
+                            float ext_factor, float magnitude, float corr_low, float corr_high)
+{
+    const uint width[4] = {width0, width1, width2, width3};
+    const uint sum = width0 + width1 + width2 + width3;
+    ulong pair = (ulong)get_global_id(0) * 16, size = dense_bytes(type);
+    ulong i2 = get_global_id(2) % ne2, i3 = get_global_id(2) / ne2;
+    __global const int *at = (__global const int *)(positions + positions_offset) + i2;
+    __global const uchar *s = src + src_offset + i2 * ns2 + i3 * ns3;
+    __global uchar *d = dst + dst_offset + i2 * nd2 + i3 * nd3;
+    if (pair >= pairs) { /* the channels behind the rotated ones */
+        ulong from = 2 * pairs + (pair - (pairs + 15) / 16 * 16) * 2;
+        for (ulong h = get_global_id(1); h < ne1; h += get_global_size(1))
+            for (ulong i = from; i < min(from + 32, ne0); i++)
+                store_one(d + h * nd1 + i * size, type, load_one(s + h * ns1 + i * size, type));
+        return;
+    }
+    float position[16], power[16];
+    for (uint j = 0; j < 16; j++) {
+        uint which = 0;
+        power[j] = (float)(pair + j);
+        section_of((uint)(pair + j) % sum, form, width, &which, &power[j]);
+        position[j] = (float)at[which * ne2];
+    }
+    uint count = (uint)min((ulong)16, pairs - pair);
+    float16 c, n;
+    angles16_of(vload16(0, position), vload16(0, power), pair, count, factors + factors_offset,
+                has_factors, theta_scale, freq_scale, ext_factor, magnitude, corr_low, corr_high,
+                &c, &n);
+    for (ulong h = get_global_id(1); h < ne1; h += get_global_size(1)) {
+        float16 x0, x1;
+        split16(s + h * ns1, pair, count, pairs, 1, type, &x0, &x1);
+        merge16(d + h * nd1, pair, count, pairs, 1, type, x0 * c - x1 * n, x0 * n + x1 * c);
+    }
+}
+
+/* rope_store: one launch for what a layer does between its products and attention. q (if q_heads >
+ * 0) and k are rotated as above, f32 into q_dst and k_dst; the rotated k row of each token also
+ * goes to row k_index[token] of k_cache, and (if v_width > 0) row v of the token to row
+ * v_index[token] of v_cache, converted. Heads lie ne0 elements apart in k_dst and the caches. An
+ * index outside a cache is skipped. q_dst may be q, k_dst may be k. global = (ceil(n_dims / 32) +
+ * ceil((ne0 - n_dims) / 32)
  * + 1, head_step, tokens): the last column copies v. */
 void copy_part(__global const uchar *s, __global uchar *d, __global uchar *cache, ulong from,
                ulong to, uint cache_type)
@@ -140,18 +217,19 @@ void copy_part(__global const uchar *s, __global uchar *d, __global uchar *cache
     }
 }
 
-__kernel void
-rope_store(__global uchar *q_dst, ulong q_dst_offset, __global const uchar *q, ulong q_offset,
-           __global uchar *k_dst, ulong k_dst_offset, __global const uchar *k, ulong k_offset,
-           __global uchar *k_cache, ulong k_cache_offset, __global const uchar *k_index,
-           ulong k_index_offset, __global const uchar *v, ulong v_offset, __global uchar *v_cache,
-           ulong v_cache_offset, __global const uchar *v_index, ulong v_index_offset,
-           __global const uchar *positions, ulong positions_offset, __global const uchar *factors,
-           ulong factors_offset, uint ne0, uint q_heads, uint k_heads, ulong q_dst1, ulong q_dst2,
-           ulong q1, ulong q2, ulong k_dst2, ulong k1, ulong k2, ulong k_cache1, ulong k_rows,
-           ulong v_width, ulong v1, ulong v_cache1, ulong v_rows, uint cache_types, uint n_dims,
-           uint flags, float theta_scale, float freq_scale, float ext_factor, float magnitude,
-           float corr_low, float corr_high)
+__kernel void rope_store(__global uchar *q_dst, ulong q_dst_offset, __global const uchar *q,
+                         ulong q_offset, __global uchar *k_dst, ulong k_dst_offset,
+                         __global const uchar *k, ulong k_offset, __global uchar *k_cache,
+                         ulong k_cache_offset, __global const uchar *k_index, ulong k_index_offset,
+                         __global const uchar *v, ulong v_offset, __global uchar *v_cache,
+                         ulong v_cache_offset, __global const uchar *v_index, ulong v_index_offset,
+                         __global const uchar *positions, ulong positions_offset,
+                         __global const uchar *factors, ulong factors_offset, uint ne0,
+                         uint q_heads, uint k_heads, ulong q_dst1, ulong q_dst2, ulong q1, ulong q2,
+                         ulong k_dst2, ulong k1, ulong k2, ulong k_cache1, ulong k_rows,
+                         ulong v_width, ulong v1, ulong v_cache1, ulong v_rows, uint cache_types,
+                         uint n_dims, uint flags, float theta_scale, float freq_scale,
+                         float ext_factor, float magnitude, float corr_low, float corr_high)
 {
     ulong pair = (ulong)get_global_id(0) * 16, token = get_global_id(2);
     uint half_dims = n_dims / 2, neox = flags & 1, has_factors = flags >> 1;

@@ -69,11 +69,13 @@ enum {
 };
 
 typedef struct oclora_node_params {
-    uint32_t variant; /* OCLORA_UNARY_*, OCLORA_GLU_*; ROPE: mode bits as ggml's (0 norm, 2 neox) */
-    int32_t i[4]; /* ROPE: n_dims, n_ctx_orig, -, -; GLU: swapped; CONCAT: dim; ARGSORT: order */
-    float f[8];   /* SCALE: scale, bias; norms: eps; SOFT_MAX, FLASH_ATTN: scale, max_bias,
-                     softcap; ROPE: freq_base, freq_scale, ext_factor, attn_factor, beta_fast,
-                     beta_slow; CLAMP: min, max; GLU: alpha, limit */
+    uint32_t variant; /* OCLORA_UNARY_*, OCLORA_GLU_*; ROPE: mode bits as ggml's (0 norm, 2 neox,
+                         8, 24, 40 with sections) */
+    int32_t i[4];     /* ROPE: n_dims, n_ctx_orig, widths of sections 0 | 1 << 16, 2 | 3 << 16; GLU:
+                         swapped; CONCAT: dim; ARGSORT: order */
+    float f[8];       /* SCALE: scale, bias; norms: eps; SOFT_MAX, FLASH_ATTN: scale, max_bias,
+                         softcap; ROPE: freq_base, freq_scale, ext_factor, attn_factor, beta_fast,
+                         beta_slow; CLAMP: min, max; GLU: alpha, limit */
 } oclora_node_params;
 
 enum { OCLORA_NODE_SOURCES = 8 };

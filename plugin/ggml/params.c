@@ -20,6 +20,11 @@ static void copy_floats(oclora_node_params *params, const struct ggml_tensor *no
 /* Words behind the known ones belong to newer features; they are zero where unused. */
 static uint32_t rope(const struct ggml_tensor *node, oclora_node_params *params)
 {
+    for (int i = 0; i < 4; i++) {
+        int32_t width = node->op_params[11 + i];
+        if (width < 0 || width > INT16_MAX) return OCLORA_OP_COUNT;
+        params->i[2 + i / 2] |= width << (i % 2 * 16);
+    }
     params->variant = (uint32_t)node->op_params[2];
     params->i[0] = node->op_params[1];
     params->i[1] = node->op_params[4];
