@@ -21,8 +21,9 @@ static oclora_status finish(oclora_status status, const oclora_error *err,
     if (message == NULL || message->struct_size <= head) return status;
     size_t room = (size_t)(message->struct_size - head);
     if (room > sizeof err->text) room = sizeof err->text;
-    size_t length = status == OCLORA_OK ? 0 : strnlen(err->text, room - 1);
-    memcpy(message->text, err->text, length);
+    const char *text = status == OCLORA_OK ? "" : err->text; /* success may have no error object */
+    size_t length = strnlen(text, room - 1);
+    memcpy(message->text, text, length);
     message->text[length] = '\0';
     return status;
 }
