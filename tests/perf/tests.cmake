@@ -9,3 +9,8 @@ if(TARGET oclora-bench AND TARGET oclora-generate)
             SKIP_RETURN_CODE 77 RUN_SERIAL ON)
     endforeach()
 endif()
+if(TARGET oclora-bench)
+    add_test(NAME perf_cli COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/perf/cli.py"
+        $<TARGET_FILE:oclora-bench>)
+    set_tests_properties(perf_cli PROPERTIES LABELS unit TIMEOUT 120)
+endif()

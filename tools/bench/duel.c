@@ -17,7 +17,7 @@ double bench_now(void)
 bench_limits bench_limits_of(bool quick)
 {
     return quick ? (bench_limits){0.10, 1e-3, 0.5, 5, 7}
-                 : (bench_limits){0.015, 4e-3, 8, 15, BENCH_ROUNDS_MAX};
+                 : (bench_limits){0.015, 3e-3, 4, 15, BENCH_ROUNDS_MAX};
 }
 
 static int compare(const void *a, const void *b)

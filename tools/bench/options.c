@@ -16,26 +16,17 @@ enum {
     OPT_QUICK,
     OPT_STRICT,
     OPT_LIST,
-    OPT_PEFT,
     OPT_VERSION
 };
 
 static const struct option long_options[] = {
-    {"suite", required_argument, NULL, OPT_SUITE},
-    {"case", required_argument, NULL, OPT_CASE},
-    {"device", required_argument, NULL, OPT_DEVICE},
-    {"json", required_argument, NULL, OPT_JSON},
-    {"svg", required_argument, NULL, OPT_SVG},
-    {"pin", required_argument, NULL, OPT_PIN},
-    {"work", required_argument, NULL, OPT_WORK},
-    {"model", required_argument, NULL, 'm'},
-    {"quick", no_argument, NULL, OPT_QUICK},
-    {"strict", no_argument, NULL, OPT_STRICT},
-    {"list", no_argument, NULL, OPT_LIST},
-    {"peft", no_argument, NULL, OPT_PEFT},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, OPT_VERSION},
-    {NULL, 0, NULL, 0},
+    {"suite", required_argument, NULL, OPT_SUITE},   {"case", required_argument, NULL, OPT_CASE},
+    {"device", required_argument, NULL, OPT_DEVICE}, {"json", required_argument, NULL, OPT_JSON},
+    {"svg", required_argument, NULL, OPT_SVG},       {"pin", required_argument, NULL, OPT_PIN},
+    {"work", required_argument, NULL, OPT_WORK},     {"model", required_argument, NULL, 'm'},
+    {"quick", no_argument, NULL, OPT_QUICK},         {"strict", no_argument, NULL, OPT_STRICT},
+    {"list", no_argument, NULL, OPT_LIST},           {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPT_VERSION},     {NULL, 0, NULL, 0},
 };
 
 static void print_help(void)
@@ -53,7 +44,6 @@ static void print_help(void)
           "  --json FILE    one object per row\n"
           "  --svg DIR      pictures: time against adapters, rank and rows, beside the bound\n"
           "  --work DIR     where synthetic adapters are kept (oclora-bench.work)\n"
-          "  --peft         also PEFT's mixed batch (Python of $OCLORA_PYTHON with torch, peft)\n"
           "  --strict       exit status 1 if a \"must\" is not met\n"
           "  --help, --version\n"
           "\n"
@@ -122,9 +112,6 @@ static int take(bench_options *o, int option, const char *value)
         break;
     case OPT_LIST:
         o->list = true;
-        break;
-    case OPT_PEFT:
-        o->peft = true;
         break;
     case 'h':
         print_help();

@@ -25,7 +25,6 @@ typedef struct bench_options {
     bool quick;
     bool strict;
     bool list;
-    bool peft;
 } bench_options;
 
 /* @return an exit status, BENCH_EXIT_OK to go on. */

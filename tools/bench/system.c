@@ -359,6 +359,6 @@ int bench_system(bench_report *report)
             run_case(&s, &cases[i]);
     }
     if (bench_wanted(s.options, "system", peft_case.name))
-        bench_report_missing(report, &peft_case, "torch and peft are not in $OCLORA_PYTHON");
+        bench_report_missing(report, &peft_case, "needs torch, which tools/setup does not install");
     return BENCH_EXIT_OK;
 }
