@@ -40,3 +40,11 @@ if(Python3_FOUND AND TARGET clinfo-bench)
     set_tests_properties(tools_clinfo_bench tools_bad_drivers PROPERTIES
                          LABELS tools TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()
+
+# Tables in the documentation, and the kernels compiled for GPUs that nobody here has.
+if(Python3_FOUND)
+    add_test(NAME tools_docs COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tools/update-docs" --check)
+    set_tests_properties(tools_docs PROPERTIES LABELS tools TIMEOUT 120)
+    add_test(NAME tools_isa COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tools/isa-report" --quick)
+    set_tests_properties(tools_isa PROPERTIES LABELS "tools;full" TIMEOUT 3000 SKIP_RETURN_CODE 77)
+endif()

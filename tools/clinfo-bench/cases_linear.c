@@ -43,6 +43,8 @@ static const linear_case cases[] = {
     ADAPTED(Q8_0, "q8_0", 96, 80, 11, false),
     {"linear_multiply", "rowscale", true, OCLORA_TYPE_F16, 96, 80, 11, true, OCLORA_TYPE_F32, true,
      false},
+    {"linear_with_bias", "linear_bias", true, OCLORA_TYPE_F32, 96, 80, 5, true, OCLORA_TYPE_F32,
+     false, false},
     {"linear_route", "lora_select", true, OCLORA_TYPE_F32, 96, 80, 11, true, OCLORA_TYPE_F16, false,
      true},
 };
@@ -58,6 +60,7 @@ static void run_case(selftest *t, const linear_case *c, const char *subject)
                              .d_out = c->d_out,
                              .rows = c->rows,
                              .factor = c->factor,
+                             .bias = !strcmp(c->kernel, "linear_bias"),
                              .multiply = c->multiply,
                              .routed = c->routed};
     if (c->adapters) {

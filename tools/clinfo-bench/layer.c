@@ -191,7 +191,9 @@ oclora_status bench_layer_create(bench_layer *l, selftest *t, const bench_layer_
 {
     l->t = t;
     l->plan = *plan;
+    const case_source bias = {OCLORA_TYPE_F32, {plan->d_out, 1, 1, 1}, FILL_UNIFORM, 0};
     OCLORA_TRY(make_base(l, err));
+    if (plan->bias) OCLORA_TRY(bench_make_source(t, &bias, false, &l->bias, err));
     if (!plan->n_adapters) return OCLORA_OK;
     OCLORA_TRY(make_pool(l, err));
     return make_batch(l, err);
@@ -199,8 +201,8 @@ oclora_status bench_layer_create(bench_layer *l, selftest *t, const bench_layer_
 
 oclora_status bench_layer_run(bench_layer *l, uint32_t flags, oclora_error *err)
 {
-    return oclora_linear(l->t->stream, l->weight, &l->x.view, NULL, &l->y.view, l->lanes, l->work,
-                         flags, err);
+    return oclora_linear(l->t->stream, l->weight, &l->x.view, l->bias.count ? &l->bias.view : NULL,
+                         &l->y.view, l->lanes, l->work, flags, err);
 }
 
 /* Weight of every expert: the softmax of the largest logits, 0 for the others. */
@@ -273,6 +275,7 @@ oclora_status bench_layer_reference(const bench_layer *l, double *expected, oclo
         for (uint32_t e = l->row_start ? l->row_start[r] : 0;
              l->row_start && e < l->row_start[r + 1]; e++)
             add_adapter(l, l->adapter[e], (double)l->weights[e], x, base, base + d_out, y);
+        for (uint32_t o = 0; o < d_out && l->bias.count; o++) y[o] += (double)l->bias.values[o];
     }
     free(base);
     return OCLORA_OK;
@@ -287,6 +290,7 @@ void bench_layer_destroy(bench_layer *l)
     bench_free_tensor(&l->w);
     bench_free_tensor(&l->x);
     bench_free_tensor(&l->y);
+    bench_free_tensor(&l->bias);
     for (uint32_t k = 0; k < BENCH_LAYER_MOST_ADAPTERS; k++) {
         free(l->a[k]);
         free(l->b[k]);

@@ -15,6 +15,7 @@ typedef struct bench_layer_plan {
     uint32_t d_in, d_out, rows;
     uint32_t n_adapters; /* 0 = base product only */
     uint32_t ranks[BENCH_LAYER_MOST_ADAPTERS];
+    bool bias;     /* added to every row */
     bool multiply; /* adapter 1 also multiplies, with two pairs of vectors */
     bool routed;   /* adapter 2 routes to 2 of 4 experts */
     bool mixed;    /* rows of one adapter, of two, of none; else row t has adapter t % n */
@@ -25,7 +26,7 @@ typedef struct bench_layer {
     bench_layer_plan plan;
     oclora_base *base;
     const oclora_weight *weight;
-    case_tensor w, x, y; /* w.values: what the device serves */
+    case_tensor w, x, y, bias; /* w.values: what the device serves */
     oclora_buffer *pool;
     float *a[BENCH_LAYER_MOST_ADAPTERS], *b[BENCH_LAYER_MOST_ADAPTERS];
     float *scale[BENCH_LAYER_MOST_ADAPTERS];
