@@ -12,14 +12,14 @@ enum { ROW_TILE = 4, RANK_TILE = 4, OUTPUT_TILE = 64, OUTPUTS = 256 };
 #endif
 
 /* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
-inline float grouped_input(__global const float *x, uint k, uint group)
+static inline float grouped_input(__global const float *x, uint k, uint group)
 {
     float sum = x[(ulong)k * group];
     for (uint g = 1; g < group; g++) sum += x[(ulong)k * group + g];
     return sum;
 }
 
-inline float16 grouped16(__global const float *x, uint k, uint n, uint group)
+static inline float16 grouped16(__global const float *x, uint k, uint n, uint group)
 {
     float values[16];
     _Pragma("unroll 1") for (uint i = 0; i < 16; i++) values[i] =
@@ -27,7 +27,7 @@ inline float16 grouped16(__global const float *x, uint k, uint n, uint group)
     return vload16(0, values);
 }
 
-inline float sum16(float16 v)
+static inline float sum16(float16 v)
 {
     float8 a = v.lo + v.hi;
     float4 b = a.lo + a.hi;
@@ -42,7 +42,7 @@ inline float sum16(float16 v)
 /* partial[r * 4 + j] = the 16 partial sums of A[j][k] x[r][k], k < n / 16 * 16, for R rows and 4
  * rank rows; a_row[j] and x_row[r] are rows. */
 #define SHRINK_TILE(name, R, LOAD)                                                                 \
-    inline void name(uint type, __global const uchar *const *a_row,                                \
+    static inline void name(uint type, __global const uchar *const *a_row,                                \
                      __global const float *const *x_row, uint n, float *partial)                   \
     {                                                                                              \
         float16 s[R][RANK_TILE];                                                                   \
@@ -69,7 +69,7 @@ SHRINK_TILE(shrink_4_f16, 4, LOAD_F16)
 SHRINK_TILE(shrink_4_any, 4, LOAD_ANY)
 
 /* Goes on with inputs k0 .. n, of any group. */
-inline void shrink_rest(uint type, __global const uchar *const *a_row,
+static inline void shrink_rest(uint type, __global const uchar *const *a_row,
                         __global const float *const *x_row, uint n_rows, uint k0, uint n,
                         uint group, float *partial)
 {
@@ -93,7 +93,7 @@ inline void shrink_rest(uint type, __global const uchar *const *a_row,
 /* out[r][o .. o + 16 V) += w[r] * (beta o sum_j h[r][j] B[j] + c) for R rows; whole vectors only.
  */
 #define EXPAND_TILE(name, R, V, LOAD)                                                              \
-    inline void name(const lora_lane *lane, __global const uchar *pool,                            \
+    static inline void name(const lora_lane *lane, __global const uchar *pool,                            \
                      __global const float *const *h_row, const float *w,                           \
                      __global float *const *y_row, uint o, uint d_out)                             \
     {                                                                                              \
@@ -128,7 +128,7 @@ EXPAND_TILE(expand_4_f16, 4, 4, LOAD_F16)
 EXPAND_TILE(expand_4_any, 4, 4, LOAD_ANY)
 
 /* sum_j h[j] B[j][o .. o + n), n <= 16. */
-inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global const float *h,
+static inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global const float *h,
                         uint o, uint n, uint d_out)
 {
     ulong row = factor_row_bytes(lane->type_b, d_out);
@@ -158,7 +158,7 @@ typedef struct rows_of {
 
 /* SHRINK of entry e for rank rows [j0, j0 + 4) cut at the rank, all rows of the chunk. Past the
  * last rank row the last is computed again and not stored. */
-inline void shrink_ranks(const lora_lane *lane, __global const uchar *pool, const rows_of *rows,
+static inline void shrink_ranks(const lora_lane *lane, __global const uchar *pool, const rows_of *rows,
                          uint e, __global const uchar *x, ulong x_stride, uint d_in, uint j0)
 {
     uint n = d_in / lane->group, type = lane->type_a, n_j = min((uint)RANK_TILE, lane->rank - j0);
@@ -200,7 +200,7 @@ inline void shrink_ranks(const lora_lane *lane, __global const uchar *pool, cons
 
 /* EXPAND of entry e, which has no u and does not multiply, for outputs [o, end), all rows of the
  * chunk. `h` is like rows->hidden, or h' = M h where the adapter has a core. */
-inline void expand_outputs(const lora_lane *lane, __global const uchar *pool, const rows_of *rows,
+static inline void expand_outputs(const lora_lane *lane, __global const uchar *pool, const rows_of *rows,
                            uint e, __global const float *h, __global uchar *y, ulong y_stride,
                            uint d_out, uint o_first, uint end)
 {

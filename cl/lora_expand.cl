@@ -44,7 +44,7 @@
 #include "lora_cpu.cl"
 
 /* Whether all entries of the chunk may be added one after the other without the base product. */
-inline bool is_additive(__global const lora_lane *lanes, __global const uint *entries, uint n)
+static inline bool is_additive(__global const lora_lane *lanes, __global const uint *entries, uint n)
 {
     for (uint e = 0; e < n; e++)
         if (lanes[entries[e]].u || lanes[entries[e]].n_mul) return false;
@@ -52,7 +52,7 @@ inline bool is_additive(__global const lora_lane *lanes, __global const uint *en
 }
 
 /* Any entries, 16 outputs at a time. */
-inline void expand_any(EXPAND_ARGS, uint first, uint end)
+static inline void expand_any(EXPAND_ARGS, uint first, uint end)
 {
     lora_chunk chunk = WORK_CHUNK(get_global_id(1));
     for (uint i = 0; i < chunk.n_rows; i++) {
@@ -112,7 +112,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_
 
 /* What entry e of one row adds to t = B^T h (or to the expanded products), for outputs o .. o + n.
  */
-inline float4 finish4(const lora_lane *lane, __global const uchar *pool, float4 t, float4 base,
+static inline float4 finish4(const lora_lane *lane, __global const uchar *pool, float4 t, float4 base,
                       uint o, uint n)
 {
     if (lane->beta) t *= floats4(POOL_FLOATS(lane->beta) + o, n);

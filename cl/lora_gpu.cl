@@ -11,7 +11,7 @@
 enum { GROUP = 64, RANK_TILE = 4, ROW_TILE = 4 };
 
 /* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
-inline float grouped_input(__global const float *x, uint k, uint group)
+static inline float grouped_input(__global const float *x, uint k, uint group)
 {
     float sum = x[(ulong)k * group];
     for (uint g = 1; g < group; g++) sum += x[(ulong)k * group + g];
@@ -19,13 +19,13 @@ inline float grouped_input(__global const float *x, uint k, uint group)
 }
 
 /* Whether rows of n values of the type may be read four at a time. */
-inline bool is_wide(uint type, uint n)
+static inline bool is_wide(uint type, uint n)
 {
     return n % 4 == 0 && type <= TYPE_F16;
 }
 
 /* Values i .. i + 3 of a row that is_wide; i a multiple of 4. */
-inline float4 wide4(uint type, __global const uchar *row, uint i)
+static inline float4 wide4(uint type, __global const uchar *row, uint i)
 {
     if (type == TYPE_F32) return ((__global const float4 *)row)[i / 4];
     uint2 halves = ((__global const uint2 *)row)[i / 4];
@@ -33,14 +33,14 @@ inline float4 wide4(uint type, __global const uchar *row, uint i)
 }
 
 /* Values i .. i + n - 1 of any row, n <= 4; the others are 0. */
-inline float4 narrow4(uint type, __global const uchar *row, uint i, uint n)
+static inline float4 narrow4(uint type, __global const uchar *row, uint i, uint n)
 {
     float v[4];
     UNROLL for (uint j = 0; j < 4; j++) v[j] = j < n ? factor_value(type, row, i + j) : 0.0f;
     return vload4(0, v);
 }
 
-inline float4 floats4(__global const float *p, uint n)
+static inline float4 floats4(__global const float *p, uint n)
 {
     if (n == 4) return vload4(0, p);
     float v[4];
@@ -48,7 +48,7 @@ inline float4 floats4(__global const float *p, uint n)
     return vload4(0, v);
 }
 
-inline float4 inputs4(__global const float *x, uint k, uint n, uint group)
+static inline float4 inputs4(__global const float *x, uint k, uint n, uint group)
 {
     if (group == 1) return floats4(x + k, n);
     float v[4];
@@ -56,14 +56,14 @@ inline float4 inputs4(__global const float *x, uint k, uint n, uint group)
     return vload4(0, v);
 }
 
-inline float fma4(float4 a, float4 b, float sum)
+static inline float fma4(float4 a, float4 b, float sum)
 {
     return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
 }
 
 /* sums[r * 4 + j] = work-item l's share of A[j] . x[r] for R rows and 4 rank rows. */
 #define SHRINK_SHARE(name, R)                                                                      \
-    inline void name(const lora_lane *lane, __global const uchar *const *a_row,                    \
+    static inline void name(const lora_lane *lane, __global const uchar *const *a_row,                    \
                      __global const float *const *x_row, uint n, uint l, float *sums)              \
     {                                                                                              \
         bool wide = is_wide(lane->type_a, n);                                                      \
@@ -88,7 +88,7 @@ SHRINK_SHARE(shrink_share_4, ROW_TILE)
 
 /* t[r] = sum_j h[r][j] B[j][o .. o + n) for R rows. */
 #define EXPAND_SHARE(name, R)                                                                      \
-    inline void name(const lora_lane *lane, __global const uchar *b,                               \
+    static inline void name(const lora_lane *lane, __global const uchar *b,                               \
                      __global const float *const *h_row, uint o, uint n, uint d_out, float4 *t)    \
     {                                                                                              \
         bool wide = is_wide(lane->type_b, d_out);                                                  \

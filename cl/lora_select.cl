@@ -65,7 +65,7 @@ __kernel void select_logits(__global const uchar *restrict pool, ulong pool_offs
 }
 
 /* Whether logit `at` is among the top_k: fewer than top_k others come before it. */
-inline bool is_kept(__global const float *logits, uint n, uint top_k, uint at)
+static inline bool is_kept(__global const float *logits, uint n, uint top_k, uint at)
 {
     uint before = 0;
     for (uint i = 0; i < n; i++)
@@ -74,7 +74,7 @@ inline bool is_kept(__global const float *logits, uint n, uint top_k, uint at)
 }
 
 /* The top_k largest of n scores in descending order, ties to the lower index. */
-inline void choose(__global const float *scores, uint n, uint top_k, __global float *chosen)
+static inline void choose(__global const float *scores, uint n, uint top_k, __global float *chosen)
 {
     for (uint j = 0; j < top_k; j++) {
         uint best = n;
@@ -87,7 +87,7 @@ inline void choose(__global const float *scores, uint n, uint top_k, __global fl
     }
 }
 
-inline void softmax_in_place(__global float *values, uint n)
+static inline void softmax_in_place(__global float *values, uint n)
 {
     float largest = values[0], sum = 0.0f;
     for (uint i = 1; i < n; i++) largest = fmax(largest, values[i]);
@@ -97,7 +97,7 @@ inline void softmax_in_place(__global float *values, uint n)
 
 /* b = softmax(b) + weight * softmax(sum_j table[j][ia_j]); a's scores are no longer needed and hold
  * the second term. */
-inline void add_pair_scores(__global const float *table, float weight, __global const float *ia,
+static inline void add_pair_scores(__global const float *table, float weight, __global const float *ia,
                             uint n, uint top_k, __global float *a, __global float *b)
 {
     for (uint e = 0; e < n; e++) {
@@ -141,7 +141,7 @@ __kernel void select_pairs(__global const uchar *restrict pool, ulong pool_offse
     }
 }
 
-inline void weigh(const lora_lane lane, __global const float *logits, __global float *h)
+static inline void weigh(const lora_lane lane, __global const float *logits, __global float *h)
 {
     uint n = ROUTER_EXPERTS(lane), top_k = ROUTER_TOP_K(lane), each = lane.rank / n;
     float largest = logits[0], sum = 0.0f;
@@ -155,7 +155,7 @@ inline void weigh(const lora_lane lane, __global const float *logits, __global f
     }
 }
 
-inline void rewire(const lora_lane lane, __global const float *logits, __global float *h)
+static inline void rewire(const lora_lane lane, __global const float *logits, __global float *h)
 {
     float moved[EXPERTS_MAX];
     uint n = ROUTER_EXPERTS(lane), top_k = ROUTER_TOP_K(lane);

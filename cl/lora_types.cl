@@ -30,7 +30,7 @@ enum { TYPE_F32 = 0, TYPE_F16 = 1, TYPE_BF16 = 2, TYPE_Q8_0 = 3 };
 #define POOL_FLOATS(offset) ((__global const float *)(pool + (offset)))
 
 /* Bytes of one row of n values. */
-inline ulong factor_row_bytes(uint type, uint n)
+static inline ulong factor_row_bytes(uint type, uint n)
 {
     return type == TYPE_F32    ? (ulong)n * 4
            : type == TYPE_Q8_0 ? (ulong)((n + 31) / 32) * 34
@@ -38,7 +38,7 @@ inline ulong factor_row_bytes(uint type, uint n)
 }
 
 /* Value i of a row. */
-inline float factor_value(uint type, __global const uchar *row, uint i)
+static inline float factor_value(uint type, __global const uchar *row, uint i)
 {
     switch (type) {
     case TYPE_F32:
@@ -56,7 +56,7 @@ inline float factor_value(uint type, __global const uchar *row, uint i)
 }
 
 /* Values i .. i+15 of a row; i a multiple of 16, all 16 within the row. */
-inline float16 factor_values16(uint type, __global const uchar *row, uint i)
+static inline float16 factor_values16(uint type, __global const uchar *row, uint i)
 {
     switch (type) {
     case TYPE_F32:
@@ -82,7 +82,7 @@ inline float16 factor_values16(uint type, __global const uchar *row, uint i)
 #endif
 
 /* The same for the last n < 16 values; the others are 0. */
-inline float16 factor_tail16(uint type, __global const uchar *row, uint i, uint n)
+static inline float16 factor_tail16(uint type, __global const uchar *row, uint i, uint n)
 {
     float values[16];
     TAIL_LOOP for (uint j = 0; j < 16; j++) values[j] =
@@ -91,7 +91,7 @@ inline float16 factor_tail16(uint type, __global const uchar *row, uint i, uint 
 }
 
 /* The n <= 16 floats at p as a vector filled up with 0, and back. */
-inline float16 floats16(__global const float *p, uint n)
+static inline float16 floats16(__global const float *p, uint n)
 {
     if (n == 16) return vload16(0, p);
     float values[16];
@@ -99,7 +99,7 @@ inline float16 floats16(__global const float *p, uint n)
     return vload16(0, values);
 }
 
-inline void store16(__global float *p, float16 v, uint n)
+static inline void store16(__global float *p, float16 v, uint n)
 {
     if (n == 16) {
         vstore16(v, 0, p);

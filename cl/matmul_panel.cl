@@ -198,7 +198,7 @@ panel_tile(MATMUL_ARGS, uint panel_first, uint block_rows)
 #else /* GPU class */
 
 /* One weight: output `row` of a panel, input k. */
-inline float panel_weight(__global const uchar *q, __global const uchar *scales,
+static inline float panel_weight(__global const uchar *q, __global const uchar *scales,
                           __global const uchar *minima, uint k, uint row)
 {
 #if TYPE == 0
@@ -226,7 +226,7 @@ inline float panel_weight(__global const uchar *q, __global const uchar *scales,
 enum { SLICES = 8 };
 
 /* Inputs of slice s are [s * slice_inputs, (s + 1) * slice_inputs), cut at d_in. */
-inline uint slice_inputs(uint d_in)
+static inline uint slice_inputs(uint d_in)
 {
     return (d_in / 32 + SLICES - 1) / SLICES * 32;
 }

@@ -9,6 +9,14 @@ if(Python3_FOUND AND TARGET clinfo-bench)
     set_target_properties(oclora_fault_layer PROPERTIES C_VISIBILITY_PRESET default
         LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
 
+    # The same kernels through clang's SPIR-V: used by tests/spirv.
+    add_library(oclora_spirv_layer MODULE support/spirv_layer.c)
+    target_compile_definitions(oclora_spirv_layer PRIVATE
+        CL_TARGET_OPENCL_VERSION=300 CL_USE_DEPRECATED_OPENCL_1_2_APIS)
+    target_link_libraries(oclora_spirv_layer PRIVATE OpenCL::OpenCL oclora_options)
+    set_target_properties(oclora_spirv_layer PROPERTIES C_VISIBILITY_PRESET default
+        LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+
     # clinfo-bench-wrong: the same program, but the file of cl/ named here computes wrong sums. It has
     # kernels of its own, so that nothing else is touched.
     set(OCLORA_TEST_WRONG_KERNEL "norm" CACHE STRING
