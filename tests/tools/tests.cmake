@@ -29,7 +29,7 @@ if(Python3_FOUND AND TARGET clinfo-bench)
         COMMAND ${CMAKE_COMMAND} -DFILE=${wrong_dir}/cl/${OCLORA_TEST_WRONG_KERNEL}.cl
                 -P "${CMAKE_CURRENT_SOURCE_DIR}/tools/spoil_kernel.cmake"
         COMMAND ${CMAKE_COMMAND} -DKERNEL_DIR=${wrong_dir}/cl -DOUTPUT=${wrong_c}
-                -P "${PROJECT_SOURCE_DIR}/cmake/embed_kernels.cmake"
+                -P "${PROJECT_SOURCE_DIR}/tools/cmake/embed_kernels.cmake"
         COMMAND ${CMAKE_COMMAND} -E touch "${wrong_c}"
         DEPENDS ${kernel_files} "${CMAKE_CURRENT_SOURCE_DIR}/tools/spoil_kernel.cmake"
         COMMENT "Making ${OCLORA_TEST_WRONG_KERNEL}.cl wrong for a test")

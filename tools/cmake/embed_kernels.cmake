@@ -31,7 +31,7 @@ foreach(path IN LISTS kernel_files)
 endforeach()
 
 file(WRITE "${OUTPUT}.tmp"
-"/* Made from the files of cl/ by cmake/embed_kernels.cmake. */
+"/* Made from the files of cl/ by tools/cmake/embed_kernels.cmake. */
 #include \"host/core/source.h\"
 
 ${arrays}const oclora_source oclora_sources[] = {

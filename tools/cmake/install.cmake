@@ -20,7 +20,7 @@ if(TARGET oclora)
 
     # Relative to the .pc file, so that an installed tree may be moved; lib may be lib/x86_64-linux-gnu.
     file(RELATIVE_PATH up "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
-    configure_file("${PROJECT_SOURCE_DIR}/cmake/oclora.pc.in" "${PROJECT_BINARY_DIR}/oclora.pc" @ONLY)
+    configure_file("${PROJECT_SOURCE_DIR}/tools/cmake/oclora.pc.in" "${PROJECT_BINARY_DIR}/oclora.pc" @ONLY)
     install(FILES "${PROJECT_BINARY_DIR}/oclora.pc"
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT native)
 endif()
