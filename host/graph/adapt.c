@@ -294,7 +294,10 @@ oclora_status oclora_run_adapt(oclora_run *run, oclora_error *err)
     OCLORA_TRY(check_targets(run, err));
 
     const void *data[16];
-    if (run->map->mode == OCLORA_MAP_SEQUENCES) OCLORA_TRY(read_streams(run, data, err));
+    bool sequences = run->map->mode == OCLORA_MAP_SEQUENCES;
+    if (sequences) OCLORA_TRY(read_streams(run, data, err));
+    OCLORA_TRY(oclora_session_check_taint(run->session, sequences ? run->runner->streams : NULL,
+                                          run->plan->rows.n_tokens, err));
     OCLORA_TRY(ready_lanes(run, err));
     OCLORA_TRY(ready_slots(run, data, err));
     run->adapted = 1;

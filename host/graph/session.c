@@ -11,14 +11,16 @@ struct oclora_session {
     oclora_pool *pool;
     pthread_mutex_t edit;
     pthread_mutex_t state;
-    uint32_t locks;             /* mutexes initialised */
-    uint32_t n_runners;         /* state */
-    oclora_assignment *current; /* state */
-    oclora_assignment *none;    /* nothing mapped; kept, so that clearing cannot fail */
-    oclora_mixture *rows;       /* edit: [OCLORA_SEQUENCE_MAX] */
-    uint32_t mode;              /* edit */
-    oclora_session_stats stats; /* state */
-    oclora_error last;          /* state */
+    uint32_t locks;                       /* mutexes initialised */
+    uint32_t n_runners;                   /* state */
+    oclora_assignment *current;           /* state */
+    oclora_assignment *none;              /* nothing mapped; kept, so that clearing cannot fail */
+    oclora_mixture *rows;                 /* edit: [OCLORA_SEQUENCE_MAX] */
+    uint32_t mode;                        /* edit */
+    oclora_session_stats stats;           /* state */
+    oclora_error last;                    /* state */
+    uint32_t n_tainted;                   /* state */
+    uint8_t tainted[OCLORA_SEQUENCE_MAX]; /* state */
 };
 
 oclora_status oclora_session_create(oclora_session **out, const oclora_env *env, oclora_pool *pool,
@@ -82,6 +84,8 @@ static void publish(oclora_session *session, oclora_assignment *next)
     oclora_session_drop(session, before);
 }
 
+static void trust(oclora_session *session, uint32_t seq);
+
 /* One row of the map replaced, all or nothing. The caller holds `edit`. */
 static oclora_status replace_row(oclora_session *session, uint32_t mode, uint32_t seq,
                                  const oclora_mixture *mixture, oclora_error *err)
@@ -99,6 +103,7 @@ static oclora_status replace_row(oclora_session *session, uint32_t mode, uint32_
         memcpy(session->rows, rows, bytes);
         session->mode = mode;
         publish(session, next);
+        trust(session, mode == OCLORA_MAP_SEQUENCES ? seq : OCLORA_SEQUENCE_ANY);
     }
     oclora_release(&session->env, rows);
     return status;
@@ -144,7 +149,66 @@ void oclora_session_clear(oclora_session *session)
     publish(session, session->none);
     memset(session->rows, 0, OCLORA_SEQUENCE_MAX * sizeof *session->rows);
     session->mode = OCLORA_MAP_NONE;
+    oclora_session_trust(session);
     pthread_mutex_unlock(&session->edit);
+}
+
+void oclora_session_taint(oclora_session *session, uint32_t seq)
+{
+    uint32_t first = seq < OCLORA_SEQUENCE_MAX ? seq : 0;
+    uint32_t end = seq < OCLORA_SEQUENCE_MAX ? seq + 1 : OCLORA_SEQUENCE_MAX;
+    pthread_mutex_lock(&session->state);
+    for (uint32_t i = first; i < end; i++) {
+        session->n_tainted += session->tainted[i] == 0;
+        session->tainted[i] = 1;
+    }
+    pthread_mutex_unlock(&session->state);
+}
+
+/* As OCLORA_SEQUENCE_ANY: all. */
+static void trust(oclora_session *session, uint32_t seq)
+{
+    pthread_mutex_lock(&session->state);
+    for (uint32_t i = 0; i < OCLORA_SEQUENCE_MAX; i++) {
+        if (seq != OCLORA_SEQUENCE_ANY && i != seq) continue;
+        session->n_tainted -= session->tainted[i] != 0;
+        session->tainted[i] = 0;
+    }
+    pthread_mutex_unlock(&session->state);
+}
+
+void oclora_session_trust(oclora_session *session)
+{
+    trust(session, OCLORA_SEQUENCE_ANY);
+}
+
+oclora_status oclora_session_check_taint(oclora_session *session, const uint32_t *streams,
+                                         uint32_t count, oclora_error *err)
+{
+    uint32_t found = OCLORA_SEQUENCE_MAX;
+    pthread_mutex_lock(&session->state);
+    if (session->n_tainted > 0 && streams == NULL) found = 0;
+    for (uint32_t i = 0; session->n_tainted > 0 && streams != NULL && i < count; i++)
+        if (session->tainted[streams[i]] != 0) found = streams[i];
+    pthread_mutex_unlock(&session->state);
+    if (found == OCLORA_SEQUENCE_MAX) return OCLORA_OK;
+    return oclora_fail(err, OCLORA_ROWS_UNKNOWN,
+                       "the KV cache of sequence %u was copied or restored while adapters are "
+                       "mapped, so it may be another adapter's: empty it and map the sequence anew",
+                       found);
+}
+
+bool oclora_session_same(oclora_session *session, uint32_t a, uint32_t b)
+{
+    if (a >= OCLORA_SEQUENCE_MAX || b >= OCLORA_SEQUENCE_MAX) return false;
+    oclora_assignment *map = oclora_session_snapshot(session);
+    uint32_t count = map->start[a + 1] - map->start[a];
+    bool same = map->mode != OCLORA_MAP_SEQUENCES || map->start[b + 1] - map->start[b] == count;
+    for (uint32_t i = 0; same && map->mode == OCLORA_MAP_SEQUENCES && i < count; i++)
+        same = map->adapter[map->start[a] + i] == map->adapter[map->start[b] + i] &&
+               map->weight[map->start[a] + i] == map->weight[map->start[b] + i];
+    oclora_session_drop(session, map);
+    return same;
 }
 
 bool oclora_session_is_mapped(oclora_session *session)

@@ -39,6 +39,16 @@ oclora_status oclora_session_map_all(oclora_session *session,
                                      oclora_error *err);
 void oclora_session_clear(oclora_session *session); /* back to the base for all, nothing mapped */
 
+/* The KV cache of a sequence was written by something else than a graph (a state restored, a copy
+ * from a sequence that is served otherwise): it may be another adapter's. Graphs under a map with
+ * tokens of it are refused (ROWS_UNKNOWN) until it is mapped anew or the map is cleared. */
+enum { OCLORA_SEQUENCE_ANY = OCLORA_SEQUENCE_MAX };
+void oclora_session_taint(oclora_session *session, uint32_t seq);
+void oclora_session_trust(oclora_session *session); /* the whole cache is empty again */
+
+/* Whether two sequences are served alike: by equal mixtures, or by one map for all, or by none. */
+bool oclora_session_same(oclora_session *session, uint32_t a, uint32_t b);
+
 /* True if any assignment other than "nothing mapped" holds. */
 bool oclora_session_is_mapped(oclora_session *session);
 

@@ -30,6 +30,10 @@ void oclora_session_detach(oclora_session *session);
 /* SESSION_CONFLICT while more than one runner lives in the session and `mapped`. */
 oclora_status oclora_session_check(oclora_session *session, bool mapped, oclora_error *err);
 
+/* ROWS_UNKNOWN if one of the streams is tainted; `streams` NULL asks for any at all. */
+oclora_status oclora_session_check_taint(oclora_session *session, const uint32_t *streams,
+                                         uint32_t count, oclora_error *err);
+
 typedef struct oclora_graph_account {
     uint64_t rows;
     uint64_t adapted_rows;

@@ -92,7 +92,8 @@ static void set_tensor(ggml_backend_buffer_t host, struct ggml_tensor *tensor, c
                        size_t at, size_t size)
 {
     oclora_ggml_buffer *buffer = context_of(host);
-    if (is_cache(buffer, tensor)) oclora_ggml_session_restored(buffer->session, tensor->name);
+    if (is_cache(buffer, tensor))
+        oclora_ggml_session_restored(buffer->session, tensor, at, size, NULL);
     oclora_error err = {0};
     pthread_mutex_lock(&buffer->lock);
     pthread_mutex_lock(&buffer->device->lock);
@@ -156,7 +157,10 @@ static void clear(ggml_backend_buffer_t host, uint8_t value)
     oclora_status status = fill(buffer, 0, buffer->bytes, value, &err);
     pthread_mutex_unlock(&buffer->device->lock);
     pthread_mutex_unlock(&buffer->lock);
-    if (status != OCLORA_OK) report(buffer, "clear", NULL, &err);
+    if (status != OCLORA_OK)
+        report(buffer, "clear", NULL, &err);
+    else if (buffer->holds_cache)
+        oclora_ggml_session_emptied(buffer->session);
 }
 
 /* Within one device and between plain bytes only; for all else the host reads and writes. Both
@@ -173,7 +177,7 @@ static bool cpy_tensor(ggml_backend_buffer_t host, const struct ggml_tensor *src
         return false;
     if (from == to && src_offset < dst_offset + bytes && dst_offset < src_offset + bytes)
         return false;
-    if (is_cache(to, dst)) oclora_ggml_session_restored(to->session, dst->name);
+    if (is_cache(to, dst)) oclora_ggml_session_restored(to->session, dst, 0, bytes, src);
     oclora_ggml_buffer *first = from->address <= to->address ? from : to;
     pthread_mutex_lock(&first->lock);
     if (from != to) pthread_mutex_lock(first == from ? &to->lock : &from->lock);

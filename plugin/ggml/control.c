@@ -235,7 +235,6 @@ static oclora_status clear(oclora_ggml_session *session, oclora_ggml_message *me
     struct oclora_ggml_session *own = session_of(session);
     pthread_mutex_lock(&own->lock);
     if (own->map != NULL) oclora_session_clear(own->map);
-    if (own->refusal.status == OCLORA_ROWS_UNKNOWN) own->refusal.status = OCLORA_OK;
     pthread_mutex_unlock(&own->lock);
     return finish(OCLORA_OK, NULL, message);
 }

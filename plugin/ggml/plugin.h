@@ -165,9 +165,14 @@ oclora_status oclora_ggml_session_resolve(struct oclora_ggml_session *session,
                                           oclora_weighted_adapter *weighted, oclora_error *err);
 /* Puts OCLORA_CONFIG into force, once the weights are on the device; nothing to do else. */
 oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session, oclora_error *err);
-/* The state of a KV cache was overwritten from outside; refused from now on if a map is in force.
- */
-void oclora_ggml_session_restored(struct oclora_ggml_session *session, const char *what);
+/* `bytes` at `at` of a KV cache's tensor are written from outside, with those of `source` (or NULL:
+ * of unknown origin). Under a map, its sequences are not served until they are mapped anew, unless
+ * both are served alike. */
+void oclora_ggml_session_restored(struct oclora_ggml_session *session,
+                                  const struct ggml_tensor *tensor, uint64_t at, uint64_t bytes,
+                                  const struct ggml_tensor *source);
+/* A whole KV cache was zeroed. */
+void oclora_ggml_session_emptied(struct oclora_ggml_session *session);
 /* A host that keeps its backend (an RPC worker) may free one model and load another: the adapters
  * of the first are dropped before the next graph of that backend. */
 oclora_status oclora_ggml_session_renew(struct oclora_ggml_session *session, oclora_runner *runner,

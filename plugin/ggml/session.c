@@ -361,16 +361,40 @@ oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session,
     return status != OCLORA_OK ? oclora_error_prefix(err, status, "OCLORA_CONFIG") : OCLORA_OK;
 }
 
-void oclora_ggml_session_restored(struct oclora_ggml_session *session, const char *what)
+/* The KV streams that a range of a cache tensor lies in; caches are [row, cell, stream]. */
+static bool streams_of(const struct ggml_tensor *tensor, uint64_t at, uint64_t bytes,
+                       uint32_t *first, uint32_t *last)
+{
+    const struct ggml_tensor *root = tensor->view_src != NULL ? tensor->view_src : tensor;
+    uint64_t begin = at + (tensor->view_src != NULL ? tensor->view_offs : 0);
+    if (root->ne[2] <= 1 || root->nb[2] == 0 || bytes == 0) return false;
+    *first = (uint32_t)(begin / root->nb[2]);
+    *last = (uint32_t)((begin + bytes - 1) / root->nb[2]);
+    return *last < OCLORA_SEQUENCE_MAX;
+}
+
+void oclora_ggml_session_restored(struct oclora_ggml_session *session,
+                                  const struct ggml_tensor *tensor, uint64_t at, uint64_t bytes,
+                                  const struct ggml_tensor *source)
+{
+    uint32_t first, last, from, from_last;
+    pthread_mutex_lock(&session->lock);
+    if (session->map == NULL || !oclora_session_is_mapped(session->map)) {
+        /* Nothing is mapped, so nothing can be mistaken. */
+    } else if (!streams_of(tensor, at, bytes, &first, &last)) {
+        oclora_session_taint(session->map, OCLORA_SEQUENCE_ANY);
+    } else if (source == NULL || first != last ||
+               !streams_of(source, 0, bytes, &from, &from_last) || from != from_last ||
+               !oclora_session_same(session->map, from, first)) {
+        for (uint32_t seq = first; seq <= last; seq++) oclora_session_taint(session->map, seq);
+    }
+    pthread_mutex_unlock(&session->lock);
+}
+
+void oclora_ggml_session_emptied(struct oclora_ggml_session *session)
 {
     pthread_mutex_lock(&session->lock);
-    if (session->map != NULL && oclora_session_is_mapped(session->map) &&
-        session->refusal.status == OCLORA_OK)
-        oclora_fail(
-            &session->refusal, OCLORA_ROWS_UNKNOWN,
-            "the KV cache ('%s') was written from outside while adapters are mapped: it may "
-            "hold another adapter's state; clear the map, then the cache, and map again",
-            what);
+    if (session->map != NULL) oclora_session_trust(session->map);
     pthread_mutex_unlock(&session->lock);
 }
 

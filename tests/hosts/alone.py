@@ -4,25 +4,29 @@ import os
 
 from support import NAMES, golden, start
 
-COMPANY = [
-    ("in one batch", []),
-    ("reversed", ["--order", "reversed"]),
-    ("interleaved", ["--order", "interleaved"]),
-    ("interleaved, graphs of 16 tokens", ["--order", "interleaved", "--ubatch", 16]),
-]
+TOKENS = 12
+COMPANY = {
+    "on": [("in one batch", []),
+           ("interleaved, graphs of 16 tokens", ["--order", "interleaved", "--ubatch", 16])],
+    "off": [("reversed", ["--order", "reversed"]),
+            ("interleaved, graphs of 16 tokens", ["--order", "interleaved", "--ubatch", 16])],
+}
+
+
+def mixture(name, request, *parts):
+    out = dict(request, id=name, adapters=[{"name": n, "weight": w} for n, w in parts])
+    del out["adapter"]
+    return out
 
 
 def rows():
-    wanted = [golden.requests([name], [index])[0] for index, name in enumerate(NAMES * 2)]
-    half = [{"name": "pirate", "weight": 0.5}, {"name": "json", "weight": 0.5}]
-    zero, one = [{"name": "pirate", "weight": 0}], [{"name": "pirate", "weight": 1}]
+    wanted = [golden.requests([name], [index])[0] for index, name in enumerate(NAMES)]
     plain = golden.requests(["base"], [3])[0]
     named = golden.requests(["pirate"], [3])[0]
-    wanted += [plain, named, dict(plain, id="mixed"), dict(plain, id="zero"), dict(named, id="one")]
-    for request, adapters in zip(wanted[-3:], (half, zero, one)):
-        del request["adapter"]
-        request["adapters"] = adapters
-    return wanted
+    wanted += [plain, named, mixture("zero", plain, ("pirate", 0)), mixture("one", named, ("pirate", 1)),
+               mixture("mixed", plain, ("pirate", 0.5), ("json", 0.5)),
+               mixture("kinds", plain, ("robot", 0.5), ("herald", 0.25), ("prof", 0.25))]
+    return [dict(request, n=min(request["n"], TOKENS)) for request in wanted]
 
 
 def serve(host, checks, name, wanted, options):
@@ -42,9 +46,9 @@ def same(checks, one, other, key, what):
 def main():
     host, checks = start()
     wanted = rows()
-    for flash in ("on", "off"):
+    for flash, company in COMPANY.items():
         alone = serve(host, checks, f"alone flash {flash}", wanted, ["--parallel", 1, "-fa", flash])
-        for name, options in COMPANY:
+        for name, options in company:
             folder = serve(host, checks, f"{name} flash {flash}", wanted, options + ["-fa", flash])
             for request in wanted:
                 same(checks, alone, folder, request["id"],

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from support import ADAPTERS, NAMES, golden, start
+from support import LORA, golden, start
 
 BOUND = 1e-6
 
@@ -27,14 +27,14 @@ def f32_model(host):
 def converted(host, model):
     tool = os.path.join(golden.ROOT, "tools", "peft-to-gguf")
     out = {}
-    for name in ADAPTERS:
+    for name in LORA:
         out[name] = os.path.join(host.temp.name, name + ".gguf")
         subprocess.run([sys.executable, tool, model, golden.adapter_path(name), out[name]], check=True)
     return out
 
 
 def rows():
-    wanted = golden.requests(NAMES, range(2))
+    wanted = golden.requests([golden.BASE] + LORA, range(2))
     mixed = dict(golden.requests(["base"], [4])[0], id="mixed")
     del mixed["adapter"]
     mixed["adapters"] = [{"name": "pirate", "weight": 0.75}, {"name": "brief", "weight": -0.5},

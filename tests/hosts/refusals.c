@@ -260,6 +260,14 @@ static void case_copy_sequence(test *t)
     llama_memory_seq_cp(memory, 0, 1, -1, -1);
     expect_refused(t, NULL, "cache copied to another adapter's sequence",
                    decode(t->runtime.context, 0, 2, 1), OCLORA_ROWS_UNKNOWN);
+    expect_true(t, "the other sequence is not affected", decode(t->runtime.context, 0, 1, 1) == 0);
+    llama_memory_clear(memory, true);
+    expect_true(t, "an empty cache is served", decode(t->runtime.context, 0, 2, 0) == 0);
+    expect(t, "map alike", map(t, NULL, 1, "pirate"), OCLORA_OK);
+    llama_memory_clear(memory, true);
+    expect_true(t, "one sequence decodes", decode(t->runtime.context, 0, 1, 0) == 0);
+    llama_memory_seq_cp(memory, 0, 1, -1, -1);
+    expect_true(t, "a copy between sequences served alike", decode(t->runtime.context, 0, 2, 1) == 0);
 }
 
 static void case_restore_state(test *t)

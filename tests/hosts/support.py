@@ -10,7 +10,8 @@ sys.path.insert(0, os.path.join(ROOT, "tools", "lib"))
 import golden  # noqa: E402  (found through the path above)
 
 SKIPPED = 77
-ADAPTERS = ["pirate", "shout", "json", "brief"]
+LORA = ["pirate", "shout", "json", "brief"]  # what stock llama.cpp can serve too
+ADAPTERS = LORA + ["robot", "prof", "herald"]  # DoRA, VeRA, FLoRA
 NAMES = [golden.BASE] + ADAPTERS
 
 

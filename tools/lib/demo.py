@@ -7,7 +7,8 @@ import textwrap
 
 import golden
 
-ADAPTERS = ["pirate", "shout", "json", "brief"]
+LORA = ["pirate", "shout", "json", "brief"]  # what stock llama.cpp can serve too
+ADAPTERS = LORA + ["robot", "prof", "herald"]  # DoRA, VeRA, FLoRA
 
 
 def note(text):
@@ -35,19 +36,19 @@ def convert(model, cache):
     out = {}
     os.makedirs(cache, exist_ok=True)
     tool = os.path.join(golden.ROOT, "tools", "peft-to-gguf")
-    for name in ADAPTERS:
+    for name in LORA:
         out[name] = os.path.join(cache, name + ".gguf")
         subprocess.run([sys.executable, tool, model, golden.adapter_path(name), out[name]], check=True)
     return out
 
 
 def show_speed(rows):
-    print(f"{'':42}{'prompt':>12}{'decode':>12}{'all':>9}")
-    print(f"{'':42}{'tokens/s':>12}{'tokens/s':>12}{'seconds':>9}")
+    print(f"{'':42}{'rows':>5}{'prompt':>11}{'decode':>11}{'all':>9}")
+    print(f"{'':42}{'':>5}{'tokens/s':>11}{'tokens/s':>11}{'seconds':>9}")
     for label, summary in rows:
         seconds = (summary["prompt_ms"] + summary["decode_ms"]) / 1e3
-        print(f"{label:42}{summary['prompt_tokens_per_s']:12.1f}{summary['decode_tokens_per_s']:12.1f}"
-              f"{seconds:9.2f}")
+        print(f"{label:42}{summary['served']:5}{summary['prompt_tokens_per_s']:11.1f}"
+              f"{summary['decode_tokens_per_s']:11.1f}{seconds:9.2f}")
     print(flush=True)
 
 
@@ -55,7 +56,7 @@ def main():
     parser = argparse.ArgumentParser(prog="tools/demo")
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
     parser.add_argument("--device", help="OpenCL device, see OCLORA_DEVICES in the README")
-    parser.add_argument("--questions", type=int, default=4, choices=range(1, 13), metavar="1..12")
+    parser.add_argument("--questions", type=int, default=3, choices=range(1, 13), metavar="1..12")
     parser.add_argument("--no-speed", action="store_true", help="leave the speed table out")
     args = parser.parse_args()
 
@@ -67,7 +68,7 @@ def main():
     wanted = golden.requests(names, range(args.questions))
     folders = {name: golden.adapter_path(name) for name in ADAPTERS}
 
-    note(f"{len(wanted)} requests, {len(names)} kinds of rows, one batch (the first run compiles kernels)")
+    note(f"{len(wanted)} requests, {len(ADAPTERS)} adapters and the base, one batch (the first run compiles kernels)")
     run, problems, ties = golden.verify(program, model, folders, wanted, "--warmup", *options)
     show_answers(wanted, run.answers)
     if problems:
@@ -79,14 +80,25 @@ def main():
     if args.no_speed:
         return 0
 
-    note("the same requests on stock llama.cpp, CPU, its own LoRA")
+    lora = [golden.BASE] + LORA
+    plain = [golden.BASE]
     files = convert(model, os.path.join(args.build, "demo"))
-    other = golden.run(stock, model, files, wanted, "--warmup")
-    if other.status != 0:
-        print(f"stock llama.cpp failed: {other.log}")
-        return 1
-    show_speed([("oclora, all adapters in one batch", run.summary),
-                ("llama.cpp, one adapter after the other", other.summary)])
+    table = [("oclora, 8 kinds of rows in one batch", run.summary)]
+    for label, tool, adapters, chosen in (
+            ("oclora, base and 4 LoRA in one batch", program, folders, lora),
+            ("llama.cpp, one adapter after the other", stock, files, lora),
+            ("oclora, base model for all rows", program, folders, plain),
+            ("llama.cpp, base model for all rows", stock, files, plain)):
+        note(f"timing {label}")
+        count = args.questions if chosen is lora else min(12, args.questions * len(lora))
+        timed = golden.run(tool, model, {name: adapters[name] for name in LORA},
+                           golden.requests(chosen, range(count)), "--warmup",
+                           *(options if tool == program else []))
+        if timed.status != 0:
+            print(f"{label} failed: {timed.log}")
+            return 1
+        table.append((label, timed.summary))
+    show_speed(table)
     return 0
 
 
