@@ -18,25 +18,33 @@ static void copy_trimmed(char *out, size_t capacity, const char *text)
     out[length] = '\0';
 }
 
+/* A device being asked. A driver that does not answer and a host without memory look alike in the
+ * answers, but only the first is a reason to skip the device. */
+typedef struct device_query {
+    const oclora_env *env;
+    cl_device_id device;
+    bool no_memory;
+} device_query;
+
 /* The info as new memory; NULL if the driver does not answer. */
-static char *device_string(const oclora_env *env, cl_device_id device, cl_device_info what)
+static char *device_string(device_query *query, cl_device_info what)
 {
     size_t size = 0;
-    if (clGetDeviceInfo(device, what, 0, NULL, &size)) return NULL;
-    char *text = oclora_alloc(env, size + 1, 1);
-    if (text && clGetDeviceInfo(device, what, size, text, NULL)) {
-        oclora_release(env, text);
+    if (clGetDeviceInfo(query->device, what, 0, NULL, &size)) return NULL;
+    char *text = oclora_alloc(query->env, size + 1, 1);
+    if (!text) query->no_memory = true;
+    if (text && clGetDeviceInfo(query->device, what, size, text, NULL)) {
+        oclora_release(query->env, text);
         return NULL;
     }
     return text;
 }
 
-static void device_field(const oclora_env *env, cl_device_id device, cl_device_info what, char *out,
-                         size_t capacity)
+static void device_field(device_query *query, cl_device_info what, char *out, size_t capacity)
 {
-    char *text = device_string(env, device, what);
+    char *text = device_string(query, what);
     copy_trimmed(out, capacity, text ? text : "");
-    oclora_release(env, text);
+    oclora_release(query->env, text);
 }
 
 /* Zero where the driver does not know the query: absence of a feature then. */
@@ -62,10 +70,11 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-static bool device_features(const oclora_env *env, cl_device_id device, uint32_t *out)
+static bool device_features(device_query *query, uint32_t *out)
 {
     uint32_t features = 0;
-    char *extensions = device_string(env, device, CL_DEVICE_EXTENSIONS);
+    cl_device_id device = query->device;
+    char *extensions = device_string(query, CL_DEVICE_EXTENSIONS);
     const bool answered = extensions != NULL;
     if (extensions) {
         if (has_word(extensions, "cl_khr_fp16")) features |= OCLORA_FEATURE_FP16;
@@ -74,7 +83,7 @@ static bool device_features(const oclora_env *env, cl_device_id device, uint32_t
         if (has_word(extensions, "cl_khr_subgroups") || has_word(extensions, "cl_intel_subgroups"))
             features |= OCLORA_FEATURE_SUBGROUPS;
     }
-    oclora_release(env, extensions);
+    oclora_release(query->env, extensions);
     if (device_ulong(device, CL_DEVICE_SVM_CAPABILITIES) & CL_DEVICE_SVM_COARSE_GRAIN_BUFFER)
         features |= OCLORA_FEATURE_SVM;
     if (device_ulong(device, CL_DEVICE_QUEUE_PROPERTIES) & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
@@ -95,19 +104,20 @@ static uint32_t device_type(cl_device_id device)
 
 /* false: the driver did not answer what kernels and limits are chosen by. Guessing would give a CPU
  * the kernels of a GPU, or a device of no memory. */
-static bool read_device(const oclora_env *env, cl_platform_id platform, const char *platform_name,
-                        cl_device_id device, oclora_device *out)
+static bool read_device(device_query *query, cl_platform_id platform, const char *platform_name,
+                        oclora_device *out)
 {
     size_t work_group = 0;
-    device_field(env, device, CL_DEVICE_NAME, out->name, sizeof out->name);
-    device_field(env, device, CL_DEVICE_VENDOR, out->vendor, sizeof out->vendor);
-    device_field(env, device, CL_DRIVER_VERSION, out->driver, sizeof out->driver);
-    device_field(env, device, CL_DEVICE_VERSION, out->version, sizeof out->version);
-    device_field(env, device, CL_DEVICE_OPENCL_C_VERSION, out->c_version, sizeof out->c_version);
+    cl_device_id device = query->device;
+    device_field(query, CL_DEVICE_NAME, out->name, sizeof out->name);
+    device_field(query, CL_DEVICE_VENDOR, out->vendor, sizeof out->vendor);
+    device_field(query, CL_DRIVER_VERSION, out->driver, sizeof out->driver);
+    device_field(query, CL_DEVICE_VERSION, out->version, sizeof out->version);
+    device_field(query, CL_DEVICE_OPENCL_C_VERSION, out->c_version, sizeof out->c_version);
     copy_trimmed(out->platform, sizeof out->platform, platform_name);
     out->type = device_type(device);
     out->device_class = out->type == OCLORA_DEVICE_CPU ? OCLORA_CLASS_CPU : OCLORA_CLASS_GPU;
-    const bool answered = device_features(env, device, &out->features);
+    const bool answered = device_features(query, &out->features);
     out->compute_units = device_uint(device, CL_DEVICE_MAX_COMPUTE_UNITS);
     out->vendor_id = device_uint(device, CL_DEVICE_VENDOR_ID);
     out->global_bytes = device_ulong(device, CL_DEVICE_GLOBAL_MEM_SIZE);
@@ -155,7 +165,10 @@ static oclora_status list_platform(const oclora_env *env, cl_platform_id platfor
         OCLORA_TRY(oclora_reserve(env, &list->devices, &list->capacity, list->count + 1,
                                   sizeof *list->devices, err));
         oclora_device *device = &list->devices[list->count];
-        if (!read_device(env, platform, name, handles[i], device)) {
+        device_query query = {env, handles[i], false};
+        const bool answered = read_device(&query, platform, name, device);
+        if (query.no_memory) return oclora_fail_memory(err, sizeof *device, "a device's answers");
+        if (!answered) {
             oclora_log(env, OCLORA_LOG_WARN,
                        "device %u of platform '%s' is skipped: its driver does not say what it is",
                        i, name);

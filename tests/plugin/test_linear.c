@@ -267,7 +267,8 @@ static void allocations_on(uint32_t device, uint32_t device_class)
         atomic_store(&fail_at, n);
         atomic_store(&calls_made, 0);
         const oclora_status status = whole_life(device, y);
-        CHECK(status == OCLORA_OUT_OF_HOST_MEMORY || status == OCLORA_OK);
+        if (!CHECK(status == OCLORA_OUT_OF_HOST_MEMORY || status == OCLORA_OK))
+            printf("  allocation %ld gave %s: %s\n", n, api->status_name(status), msg.text);
         if (status != OCLORA_OK) CHECK(msg.text[0] != 0);
         CHECK_INT(atomic_load(&live), 0);
         faults++;

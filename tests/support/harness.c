@@ -136,6 +136,11 @@ static bool report(bool ok, const char *file, int line, const char *fmt, ...)
     return ok;
 }
 
+bool oclora_check_true(bool holds, const char *what, const char *file, int line)
+{
+    return report(holds, file, line, "%s does not hold", what);
+}
+
 bool oclora_check_int(long long actual, long long expected, const char *what, const char *file,
                       int line)
 {

@@ -23,7 +23,7 @@ int oclora_test_main(const char *suite, const oclora_test *tests, size_t count);
 void oclora_test_skip(const char *fmt, ...) OCLORA_PRINTF(1, 2);
 
 /* CHECK macros print both values; they record a CUnit failure and go on. */
-#define CHECK(cond) CU_assertImplementation((cond) ? CU_TRUE : CU_FALSE, __LINE__, #cond, __FILE__, "", CU_FALSE)
+#define CHECK(cond) oclora_check_true((cond), #cond, __FILE__, __LINE__)
 #define CHECK_INT(actual, expected)                                                                \
     oclora_check_int((long long)(actual), (long long)(expected), #actual, __FILE__, __LINE__)
 #define CHECK_STATUS(actual, expected, err)                                                        \
@@ -33,6 +33,7 @@ void oclora_test_skip(const char *fmt, ...) OCLORA_PRINTF(1, 2);
     oclora_check_le((double)(actual), (double)(bound), #actual, __FILE__, __LINE__)
 #define CHECK_CONTAINS(text, part) oclora_check_contains((text), (part), __FILE__, __LINE__)
 
+bool oclora_check_true(bool holds, const char *what, const char *file, int line);
 bool oclora_check_int(long long actual, long long expected, const char *what, const char *file, int line);
 bool oclora_check_status(oclora_status actual, oclora_status expected, const oclora_error *err,
                          const char *what, const char *file, int line);
