@@ -17,7 +17,7 @@ double bench_now(void)
 bench_limits bench_limits_of(bool quick)
 {
     return quick ? (bench_limits){0.10, 1e-3, 0.5, 5, 7}
-                 : (bench_limits){0.015, 3e-3, 4, 15, BENCH_ROUNDS_MAX};
+                 : (bench_limits){0.015, 3e-3, 3, 15, BENCH_ROUNDS_MAX};
 }
 
 static int compare(const void *a, const void *b)
@@ -84,9 +84,12 @@ static uint32_t repeats_for(const bench_side *side, double round_seconds)
     return count < 1 ? 1 : count > REPEATS_MAX ? REPEATS_MAX : (uint32_t)count;
 }
 
-/* One untimed run first: the other side has just had the caches. */
+/* The other side's idle threads may spin for milliseconds before they sleep, and it has just had
+ * the caches: a pause and one untimed run first. */
 static double time_round(const bench_side *side, uint32_t repeats)
 {
+    const struct timespec pause = {.tv_nsec = 5000000};
+    nanosleep(&pause, NULL);
     if (!side->run(side->user, 1)) return -1;
     double began = bench_now();
     if (!side->run(side->user, repeats)) return -1;

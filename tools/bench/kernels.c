@@ -281,11 +281,12 @@ int bench_kernels(bench_report *report)
     const bench_options *o = report->options;
     if (!any_wanted(o)) return BENCH_EXIT_OK;
     kernels k = {.report = report, .limits = bench_limits_of(o->quick), .one_core = o->pin >= 0};
+    /* First, so that its threads do not inherit a place that an OpenCL runtime gives this one. */
+    k.has_openblas = bench_openblas_open(&k.openblas);
     if (!bench_device_open(&k.device, o->device)) {
         bench_device_close(&k.device);
         return BENCH_EXIT_ENVIRONMENT;
     }
-    k.has_openblas = bench_openblas_open(&k.openblas);
     k.has_clblast = bench_clblast_open(&k.clblast);
     printf("device: %s / %s, %u units%s\n", k.device.info.platform, k.device.info.name,
            (unsigned)k.device.info.compute_units, k.one_core ? ", process on one CPU" : "");

@@ -289,8 +289,8 @@ static double measure(const jobs *s, const system_case *c, const job *j, char *w
 static void run_case(jobs *s, const system_case *c)
 {
     const bool quick = s->options->quick || c->rate >= COUNT_LAUNCHES;
-    const uint32_t rounds_min = quick ? 1 : 7, rounds_max = quick ? 1 : 25;
-    double ours[32], peer[32], end = bench_now() + 60;
+    const uint32_t rounds_min = quick ? 1 : 3, rounds_max = quick ? 1 : 25;
+    double ours[32], peer[32], end = bench_now() + 12;
     const bench_case named = case_for(c, s->pocl);
     char why[256] = "";
     bench_duel duel = {0};
