@@ -1,39 +1,11 @@
-/* struct_size: every struct of the ABI truncated, exact and oversized, at the end of a page behind
- * which nothing may be touched. */
+/* struct_size: every struct of the ABI truncated, exact and oversized, where the bytes before and
+ * behind it must not be touched. */
 #define _DEFAULT_SOURCE
+#include "guard.h"
 #include "world.h"
-
-#include <sys/mman.h>
-#include <unistd.h>
 
 static const oclora_api *api;
 static oclora_message msg = {sizeof msg, ""};
-
-/* A copy of `bytes` of `from` that ends where a forbidden page begins. */
-typedef struct guarded {
-    void *base;
-    size_t length;
-    void *at;
-} guarded;
-
-static guarded guard(const void *from, size_t bytes)
-{
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t pages = (bytes + page - 1) / page + 1;
-    guarded g = {.length = pages * page};
-    g.base = mmap(NULL, g.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (!CHECK(g.base != MAP_FAILED)) exit(1);
-    char *end = (char *)g.base + (pages - 1) * page;
-    CHECK_INT(mprotect(end, page, PROT_NONE), 0);
-    g.at = end - bytes;
-    memcpy(g.at, from, bytes);
-    return g;
-}
-
-static void unguard(guarded *g)
-{
-    munmap(g->base, g->length);
-}
 
 /* Calls `call` with the struct at sizes 8 .. first - 1 (ABI_MISMATCH), `first` of version 1.0 on,
  * its full size of today, and larger ones. */
@@ -45,18 +17,20 @@ static void sweep_from(const void *args, size_t first, size_t full,
         memcpy(copy, args, full);
         memset(copy + full, 0xa5, 32); /* a later version's fields */
         memcpy(copy, &size, sizeof size);
-        guarded g = guard(copy, (size_t)size);
-        const oclora_status status = call(g.at);
-        if (size < first) {
-            CHECK_INT(status, OCLORA_ABI_MISMATCH);
-            CHECK_CONTAINS(msg.text, "struct_size");
-        } else {
-            if (!CHECK_INT(status, OCLORA_OK)) printf("  %s: %s\n", what, msg.text);
+        for (int side = 0; side < 2; side++) {
+            guarded g = guard(copy, (size_t)size, side);
+            const oclora_status status = call(g.at);
+            if (size < first) {
+                CHECK_INT(status, OCLORA_ABI_MISMATCH);
+                CHECK_CONTAINS(msg.text, "struct_size");
+            } else {
+                if (!CHECK_INT(status, OCLORA_OK)) printf("  %s: %s\n", what, msg.text);
+            }
+            unguard(&g);
         }
-        unguard(&g);
     }
     uint64_t none = 0;
-    guarded g = guard(&none, sizeof none);
+    guarded g = guard(&none, sizeof none, GUARD_BEHIND);
     CHECK_INT(call(g.at), OCLORA_ABI_MISMATCH);
     unguard(&g);
 }
@@ -117,6 +91,11 @@ static oclora_status call_load(void *args)
     oclora_adapter_t adapter = 0;
     return api->adapter_load(at.pool, args, &adapter, &msg);
 }
+static oclora_status call_load_memory(void *args)
+{
+    oclora_adapter_t adapter = 0;
+    return api->adapter_load_memory(at.pool, args, &adapter, &msg);
+}
 static oclora_status call_query(void *args)
 {
     return api->adapter_query(at.pool, at.adapter, args, &msg);
@@ -131,6 +110,30 @@ static oclora_status call_batch(void *args)
 static oclora_status call_linear(void *args)
 {
     return api->linear(args, &msg);
+}
+
+/* A file as a host would read it; the program ends without. */
+static char *read_file(const char *path, uint64_t *bytes)
+{
+    FILE *file = fopen(path, "rb");
+    char *text = malloc(1 << 20);
+    if (file == NULL || text == NULL) exit(1);
+    *bytes = fread(text, 1, 1 << 20, file);
+    fclose(file);
+    return text;
+}
+
+static void sweep_memory(void)
+{
+    oclora_adapter_memory_args args = {
+        .struct_size = sizeof args, .name = "memory", .name_length = strlen("memory")};
+    char *config = read_file(GOLDEN "lora/adapter_config.json", &args.config_bytes);
+    char *tensors = read_file(GOLDEN "lora/adapter_model.safetensors", &args.tensors_bytes);
+    args.config = config;
+    args.tensors = tensors;
+    sweep(&args, sizeof args, call_load_memory, "adapter in memory");
+    free(config);
+    free(tensors);
 }
 
 static void test_structs(void)
@@ -175,6 +178,7 @@ static void test_structs(void)
     sweep(&pool, sizeof pool, call_pool, "pool");
     sweep(&pool_desc, sizeof pool_desc, call_pool_query, "pool query");
     sweep(&load, sizeof load, call_load, "adapter");
+    sweep_memory();
     sweep(&desc, sizeof desc, call_query, "adapter query");
     const size_t first = offsetof(oclora_batch_args, instance);
     sweep_from(&rows, first, sizeof rows, call_batch, "batch");
@@ -191,7 +195,7 @@ static void test_messages(void)
         unsigned char room[600];
         memset(room, 0x5a, sizeof room);
         memcpy(room, &size, sizeof size);
-        guarded g = guard(room, size < 8 ? 8 : (size_t)size);
+        guarded g = guard(room, size < 8 ? 8 : (size_t)size, GUARD_BEHIND);
         oclora_message *message = g.at;
         CHECK_INT(api->linear(NULL, message), OCLORA_INVALID_ARGUMENT);
         if (size > 8) CHECK(memchr(message->text, 0, (size_t)size - 8) != NULL);
