@@ -8,9 +8,12 @@ import time
 import urllib.error
 import urllib.request
 
-from support import golden, skip
+from support import NAMES, golden, skip
 
 START_SECONDS = 120
+PROBABILITIES = 100
+# The base and every adapter, each in a slot of its own.
+SLOTS = {str(slot): None if name == golden.BASE else name for slot, name in enumerate(NAMES)}
 
 
 def free_port():
@@ -66,7 +69,7 @@ class Process:
 
 
 class Server(Process):
-    def __init__(self, host, *options, env=None, plugin=True, slots=4):
+    def __init__(self, host, *options, env=None, plugin=True, slots=len(SLOTS)):
         self.port = free_port()
         arguments = ["-m", host.model, "-c", 512 * slots, "-np", slots, "--host", "127.0.0.1", "--port",
                      self.port, "--cache-ram", 0, "--fit", "off", "-ngl", 99, *options]
@@ -85,24 +88,25 @@ class Server(Process):
             time.sleep(0.1)
         return False
 
-    def ask(self, slot, ids, count):
-        """Greedy tokens of one slot, or the text of the error."""
+    def ask(self, slot, ids, count, **more):
+        """The greedy answer of one slot, or the text of the error."""
         body = json.dumps({"prompt": ids, "n_predict": count, "id_slot": slot, "cache_prompt": False,
-                           "temperature": 0, "return_tokens": True}).encode()
+                           "temperature": 0, "return_tokens": True, **more}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/completion", body,
                                          {"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
-                return json.load(answer)["tokens"]
+                return json.load(answer)
         except urllib.error.HTTPError as error:
             return error.read().decode()
         except OSError as error:
             return str(error)
 
-    def ask_all(self, wanted):
+    def ask_all(self, wanted, **more):
         """[(slot, request)] asked at once; answers in order."""
         with concurrent.futures.ThreadPoolExecutor(len(wanted)) as pool:
-            jobs = [pool.submit(self.ask, slot, request["ids"], request["n"]) for slot, request in wanted]
+            jobs = [pool.submit(self.ask, slot, request["ids"], request["n"], **more)
+                    for slot, request in wanted]
             return [job.result() for job in jobs]
 
 
@@ -124,11 +128,51 @@ class Worker(Process):
         return False
 
 
-def check_answers(checks, what, server, slots, questions):
-    """Every slot is asked its adapter's questions, all slots at once; ids must be golden."""
+def wanted_of(slots, index):
+    """[(slot, request)]: every slot is asked question `index` of its adapter."""
+    return [(int(slot), golden.requests([name or golden.BASE], [index])[0]) for slot, name in slots.items()]
+
+
+def reference(host, checks, slots, questions):
+    """oclora-generate's answers to the same requests, by id."""
+    wanted = [request for index in questions for _, request in wanted_of(slots, index)]
+    run = golden.run(host.program("oclora-generate"), host.model, host.folders, wanted, "--parallel",
+                     len(slots), env=host.env)
+    checks.check(run.status == 0, f"oclora-generate: exit status {run.status}: {run.log[-600:]}")
+    return run.answers
+
+
+def check_answers(checks, what, server, slots, questions, same=None):
+    """All slots at once. Tokens must be golden, and tokens and text those of `same`, where given."""
     for index in questions:
-        wanted = [(int(slot), golden.requests([name or golden.BASE], [index])[0])
-                  for slot, name in slots.items()]
-        for (slot, request), ids in zip(wanted, server.ask_all(wanted)):
-            verdict = golden.judge(request, {"ids": ids}, False) if isinstance(ids, list) else ids
+        wanted = wanted_of(slots, index)
+        for (slot, request), answer in zip(wanted, server.ask_all(wanted)):
+            if not checks.check(isinstance(answer, dict), f"{what}: slot {slot}: {answer}"):
+                continue
+            verdict = golden.judge(request, {"ids": answer["tokens"]}, False)
             checks.check(verdict in ("", "near tie"), f"{what}: slot {slot}, {request['id']}: {verdict}")
+            if same is None:
+                continue
+            other = same.get(request["id"], {"ids": [], "text": ""})
+            checks.check(answer["tokens"] == other["ids"] and answer["content"] == other["text"],
+                         f"{what}: {request['id']}: \"{answer['content']}\", oclora-generate says "
+                         f"\"{other['text']}\"")
+
+
+def numbers(answer):
+    """What tells two rows of logits apart: the log probabilities of the best tokens of every step. Each
+    depends on all logits of its row, and JSON gives every bit of it."""
+    return [(step["id"], step["logprob"], [(top["id"], top["logprob"]) for top in step["top_logprobs"]])
+            for step in answer["completion_probabilities"]] if isinstance(answer, dict) else answer
+
+
+def check_alone(checks, what, server, slots, index):
+    """Each slot's numbers are the same bit by bit when it is asked alone and with all others."""
+    wanted = wanted_of(slots, index)
+    together = server.ask_all(wanted, n_probs=PROBABILITIES)
+    for (slot, request), answer in zip(wanted, together):
+        alone = numbers(server.ask(slot, request["ids"], request["n"], n_probs=PROBABILITIES))
+        full = isinstance(alone, list) and len(alone) > 0 and len(alone[0][2]) == PROBABILITIES
+        checks.check(full, f"{what}: slot {slot}: no log probabilities: {str(alone)[:300]}")
+        checks.check(alone == numbers(answer), f"{what}: slot {slot}, {request['id']}: alone and in company "
+                                               "the log probabilities differ")

@@ -1,26 +1,28 @@
 """Two unmodified RPC workers with the plugin, a client without it: the same tokens as in one process."""
-from llama_server import Server, Worker, check_answers, config
+from llama_server import SLOTS, Server, Worker, check_alone, check_answers, config, reference
 from support import start
 
-SLOTS = {"0": "pirate", "1": "json", "2": None, "3": "shout"}
+QUESTIONS = range(4)
 
 
-def client(host, checks, name, workers):
+def client(host, checks, name, workers, questions, same):
     addresses = ",".join(f"127.0.0.1:{worker.port}" for worker in workers)
     with Server(host, "--rpc", addresses, plugin=False) as server:
         if checks.check(server.wait(), f"{name}: llama-server starts: {server.log()[-800:]}"):
-            check_answers(checks, name, server, SLOTS, range(2))
+            check_answers(checks, name, server, SLOTS, questions, same)
+            check_alone(checks, name, server, SLOTS, 0)
 
 
 def serves(host, checks):
     env = {"OCLORA_CONFIG": config(host, SLOTS, partial=True)}
+    same = reference(host, checks, SLOTS, QUESTIONS)
     with Worker(host, env) as first, Worker(host, env) as second:
         for worker in (first, second):
             if not checks.check(worker.wait(), f"a worker starts: {worker.log()[-800:]}"):
                 return
-        client(host, checks, "two workers", [first, second])
-        client(host, checks, "the same workers, a second client", [first, second])
-        client(host, checks, "the same workers, the other way round", [second, first])
+        client(host, checks, "two workers", [first, second], QUESTIONS, same)
+        client(host, checks, "the same workers, a second client", [first, second], [1], same)
+        client(host, checks, "the same workers, the other way round", [second, first], [2], same)
         for worker in (first, second):
             checks.check(worker.ended() is None, f"a worker ended: {worker.log()[-800:]}")
 

@@ -1,17 +1,21 @@
-"""An unmodified llama-server with a different adapter in every slot, configured by OCLORA_CONFIG."""
+"""An unmodified llama-server with a different adapter in every slot, configured by OCLORA_CONFIG: golden
+answers, the texts of oclora-generate, the same numbers alone and in company, and refusals."""
 import json
 
-from llama_server import Server, check_answers, config
+from llama_server import SLOTS, Server, check_alone, check_answers, config, reference
 from support import start
 
-SLOTS = {"0": "pirate", "1": "json", "2": None, "3": "shout"}
+QUESTIONS = range(4)
 
 
 def serves(host, checks):
+    same = reference(host, checks, SLOTS, QUESTIONS)
     for name, options in (("flash attention", ["-fa", "on"]), ("no flash attention", ["-fa", "off"])):
         with Server(host, *options, env={"OCLORA_CONFIG": config(host, SLOTS)}) as server:
             if checks.check(server.wait(), f"{name}: llama-server starts: {server.log()[-800:]}"):
-                check_answers(checks, name, server, SLOTS, range(3))
+                # Texts are compared under the setting that oclora-generate has too: flash attention.
+                check_answers(checks, name, server, SLOTS, QUESTIONS, same if "on" in options else None)
+                check_alone(checks, name, server, SLOTS, 0)
 
 
 def one_for_all(host, checks):
