@@ -152,19 +152,6 @@ oclora_status oclora_ggml_session_base(struct oclora_ggml_session *session,
 /* A buffer with weights was made (+1) or is gone (-1). */
 void oclora_ggml_session_count(struct oclora_ggml_session *session,
                                const oclora_ggml_device *device, int change);
-/* Makes the session's pool and map, once the model's weights are on a device. The caller holds the
- * session's lock. Errors: WEIGHT_NOT_ON_DEVICE, NOT_SUPPORTED (weights on several devices). */
-oclora_status oclora_ggml_session_open(struct oclora_ggml_session *session, oclora_error *err);
-/* Loads an adapter from a file; the caller holds the session's lock. */
-oclora_status oclora_ggml_session_load(struct oclora_ggml_session *session, const char *name,
-                                       const char *path, oclora_error *err);
-/* Resolves names; the caller holds the session's lock. `weighted` has OCLORA_MIXTURE_MAX entries.
- */
-oclora_status oclora_ggml_session_resolve(struct oclora_ggml_session *session,
-                                          const oclora_ggml_config_use *uses, uint32_t count,
-                                          oclora_weighted_adapter *weighted, oclora_error *err);
-/* Puts OCLORA_CONFIG into force, once the weights are on the device; nothing to do else. */
-oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session, oclora_error *err);
 /* `bytes` at `at` of a KV cache's tensor are written from outside, with those of `source` (or NULL:
  * of unknown origin). Under a map, its sequences are not served until they are mapped anew, unless
  * both are served alike. */
@@ -185,6 +172,25 @@ oclora_status oclora_ggml_session_options(struct oclora_ggml_session *session,
                                           uint32_t store, oclora_error *err);
 /* Errors of calls that cannot report any: the session's graphs are refused from now on. */
 void oclora_ggml_session_poison(struct oclora_ggml_session *session, const oclora_error *cause);
+
+/* Adapters and their map go when the weights they were made for go. The caller holds the lock, or
+ * is the last who has the session. */
+void oclora_ggml_session_drop(struct oclora_ggml_session *session);
+
+/* adapters.c */
+/* Makes the session's pool and map, once the model's weights are on a device. The caller holds the
+ * session's lock. Errors: WEIGHT_NOT_ON_DEVICE, NOT_SUPPORTED (weights on several devices). */
+oclora_status oclora_ggml_session_open(struct oclora_ggml_session *session, oclora_error *err);
+/* Loads an adapter from a file; the caller holds the session's lock. */
+oclora_status oclora_ggml_session_load(struct oclora_ggml_session *session, const char *name,
+                                       const char *path, oclora_error *err);
+/* Resolves names; the caller holds the session's lock. `weighted` has OCLORA_MIXTURE_MAX entries.
+ */
+oclora_status oclora_ggml_session_resolve(struct oclora_ggml_session *session,
+                                          const oclora_ggml_config_use *uses, uint32_t count,
+                                          oclora_weighted_adapter *weighted, oclora_error *err);
+/* Puts OCLORA_CONFIG into force, once the weights are on the device; nothing to do else. */
+oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session, oclora_error *err);
 
 /* control.c */
 const oclora_ggml_api *oclora_ggml_get_api(uint32_t major);

@@ -1,4 +1,4 @@
-/* serve.c - what both programs do around their waves: plan, print, sum up. */
+/* serve.c - what both programs do: load, plan, decode wave by wave, print, sum up. */
 #include "tools/generate/serve.h"
 
 #include <errno.h>
@@ -25,7 +25,9 @@ static void open_logits(const oclora_options *options, oclora_request *r)
     if (!r->logits) oclora_request_fail(r, "%s: %s", path, strerror(errno));
 }
 
-bool oclora_serve_prepare(oclora_runtime *runtime, oclora_requests *requests, int32_t min_seq)
+/* Creates a context that fits the requests; requests that cannot fit into -c fail. False only if
+ * the context could not be created. */
+static bool prepare(oclora_runtime *runtime, oclora_requests *requests, int32_t min_seq)
 {
     const oclora_options *o = runtime->options;
     int32_t good = 0, ctx = o->ctx;
@@ -94,8 +96,9 @@ static void print_summary(const oclora_runtime *runtime, const oclora_timing *t,
     json_decref(line);
 }
 
-int oclora_serve_finish(const oclora_runtime *runtime, const oclora_requests *requests,
-                        const oclora_timing *timing)
+/* Prints every answer in input order and the summary. Returns the exit status. */
+static int finish(const oclora_runtime *runtime, const oclora_requests *requests,
+                  const oclora_timing *timing)
 {
     size_t failed = 0;
     for (size_t i = 0; i < requests->count; ++i) {
@@ -106,4 +109,88 @@ int oclora_serve_finish(const oclora_runtime *runtime, const oclora_requests *re
         fprintf(stderr, "%s: standard output: %s\n", runtime->options->program, strerror(errno));
     print_summary(runtime, timing, requests->count - failed, failed);
     return failed || !flushed ? OCLORA_EXIT_REQUEST : OCLORA_EXIT_OK;
+}
+
+size_t oclora_serve_find(const oclora_service *service, const char *name)
+{
+    size_t i = 0;
+    while (i < service->options.n_adapters && strcmp(service->options.adapters[i].name, name) != 0)
+        ++i;
+    return i;
+}
+
+static bool failed_in(oclora_request *const *wave, int32_t count)
+{
+    for (int32_t i = 0; i < count; ++i)
+        if (wave[i]->error[0]) return true;
+    return false;
+}
+
+static void decode_all(oclora_service *s)
+{
+    oclora_timing ignored = {0};
+    for (int32_t count; (count = s->server->fill(s)) > 0;) {
+        if (s->options.warmup && s->timing.waves == 0) {
+            oclora_wave_decode(&s->runtime, s->wave, count, 2, &ignored);
+            if (failed_in(s->wave, count)) return;
+        }
+        oclora_wave_decode(&s->runtime, s->wave, count, 0, &s->timing);
+    }
+}
+
+static bool out_of_memory(const oclora_service *s)
+{
+    fprintf(stderr, "%s: out of memory\n", s->options.program);
+    return false;
+}
+
+/* A request whose adapters are not all loaded fails before anything is decoded. */
+static bool read_requests(oclora_service *s)
+{
+    if (!oclora_requests_read(&s->requests, &s->options, s->runtime.model)) return false;
+    s->served = calloc(s->requests.count + 1, sizeof *s->served);
+    if (!s->served) return out_of_memory(s);
+    for (size_t i = 0; i < s->requests.count; ++i) {
+        oclora_request *r = &s->requests.items[i];
+        for (size_t k = 0; k < r->n_mix; ++k) s->server->check(s, r, r->mix[k].name);
+    }
+    return true;
+}
+
+static bool open_service(oclora_service *s)
+{
+    if (!oclora_runtime_open(&s->runtime, &s->options)) return false;
+    if (s->server->configure && !s->server->configure(s)) return false;
+    if (!oclora_runtime_load_model(&s->runtime)) return false;
+    s->loaded = calloc(s->options.n_adapters + 1, s->server->loaded_bytes);
+    s->wave = calloc((size_t)s->options.parallel, sizeof(oclora_request *));
+    return (s->loaded && s->wave) || out_of_memory(s);
+}
+
+static int run(oclora_service *s)
+{
+    bool all_loaded = true;
+    if (!open_service(s)) return OCLORA_EXIT_ENVIRONMENT;
+    for (size_t i = 0; i < s->options.n_adapters; ++i) all_loaded &= s->server->load(s, i);
+    if (!read_requests(s) || !prepare(&s->runtime, &s->requests, s->server->sequences_min))
+        return OCLORA_EXIT_ENVIRONMENT;
+    if (s->runtime.context) decode_all(s);
+    int status = finish(&s->runtime, &s->requests, &s->timing);
+    return all_loaded ? status : OCLORA_EXIT_REQUEST;
+}
+
+int oclora_serve_main(oclora_service *service, const oclora_server *server, int argc, char **argv)
+{
+    service->server = server;
+    int status = oclora_options_parse(&service->options, server->stock, argc, argv);
+    if (status == OCLORA_EXIT_OK) {
+        status = run(service);
+        oclora_runtime_close(&service->runtime);
+    }
+    oclora_requests_release(&service->requests);
+    oclora_options_release(&service->options);
+    free(service->loaded);
+    free(service->wave);
+    free(service->served);
+    return status == OCLORA_EXIT_HELP ? OCLORA_EXIT_OK : status;
 }
