@@ -6,6 +6,7 @@
 #include "host/core/context.h"
 #include "host/core/program.h"
 #include "host/core/stream.h"
+#include "host/core/tune.h"
 
 #include <CL/cl.h>
 #include <pthread.h>
@@ -30,6 +31,7 @@ struct oclora_context {
     cl_device_id cl_device;
     cl_context cl;
     char *cache_dir; /* NULL = no disk cache */
+    oclora_tuning tuning;
     atomic_bool lost;
     atomic_ullong used_bytes; /* of live buffers made here */
     atomic_uint queue_faults; /* CL_INVALID_COMMAND_QUEUE seen: once is a bug, twice a dead device */

@@ -98,6 +98,7 @@ oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
     context->cache_dir = oclora_cache_dir(env, options->cache_dir);
     status = options->ignore_quirks ? OCLORA_OK : oclora_context_apply_quirks(context, err);
     if (status) goto fail;
+    oclora_tuning_load(&context->tuning, env, context->cache_dir, device, context->device_class);
     status = options->cl_context ? adopt_host_context(context, options->cl_context, err)
                                  : create_cl_context(context, err);
     if (status) goto fail;
@@ -133,6 +134,24 @@ const oclora_device *oclora_context_device(const oclora_context *context)
 uint32_t oclora_context_class(const oclora_context *context)
 {
     return context->device_class;
+}
+
+uint32_t oclora_context_tuned(const oclora_context *context, oclora_tune_param param)
+{
+    return context->tuning.values[param];
+}
+
+oclora_status oclora_context_tune(oclora_context *context, oclora_tune_param param, uint32_t value,
+                                  oclora_error *err)
+{
+    if (!oclora_tune_valid(context->device_class, param, value))
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                           "%u is no value of '%s' on this class of devices (oclora-tune --list)",
+                           (unsigned)value,
+                           param < OCLORA_TUNE_COUNT ? oclora_tune_infos[param].name : "?");
+    context->tuning.values[param] = value;
+    context->tuning.sources[param] = OCLORA_TUNE_FROM_CALL;
+    return OCLORA_OK;
 }
 
 const char *oclora_context_cache_dir(const oclora_context *context)

@@ -2,7 +2,7 @@
 #ifndef OCLORA_CORE_CONTEXT_H
 #define OCLORA_CORE_CONTEXT_H
 
-#include "host/core/device.h"
+#include "host/core/tune.h"
 
 #include <stdbool.h>
 
@@ -35,6 +35,13 @@ uint32_t oclora_context_class(const oclora_context *context); /* OCLORA_CLASS_CP
  * everything, with a warning. */
 bool oclora_context_kernel_enabled(const oclora_context *context, const char *file,
                                    const char *defines);
+
+/* How kernels are launched here, see tune.h. 0: not a parameter of the context's class. Any thread. */
+uint32_t oclora_context_tuned(const oclora_context *context, oclora_tune_param param);
+/* For oclora-tune and tests; not while another thread uses the context. INVALID_ARGUMENT: the value is
+ * not allowed. */
+oclora_status oclora_context_tune(oclora_context *context, oclora_tune_param param, uint32_t value,
+                                  oclora_error *err);
 
 /* OCLORA_OK, or DEVICE_LOST once any call reported a dead device. Any thread. */
 oclora_status oclora_context_health(const oclora_context *context, oclora_error *err);

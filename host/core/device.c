@@ -70,19 +70,60 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-static bool device_features(device_query *query, uint32_t *out)
+static uint32_t features_of(const char *extensions)
 {
     uint32_t features = 0;
+    if (has_word(extensions, "cl_khr_fp16")) features |= OCLORA_FEATURE_FP16;
+    if (has_word(extensions, "cl_khr_fp64")) features |= OCLORA_FEATURE_FP64;
+    if (has_word(extensions, "cl_khr_integer_dot_product")) features |= OCLORA_FEATURE_INT_DOT;
+    if (has_word(extensions, "cl_khr_subgroups") || has_word(extensions, "cl_intel_subgroups"))
+        features |= OCLORA_FEATURE_SUBGROUPS;
+    return features;
+}
+
+/* Vendors' own queries; cl_ext.h of older headers lacks them. */
+enum {
+    NVIDIA_CAPABILITY_MAJOR = 0x4000,
+    NVIDIA_CAPABILITY_MINOR = 0x4001,
+    INTEL_IP_VERSION = 0x4250
+};
+
+/* A name that tuning rows can begin with; "" where the driver gives none. AMD's is the device's
+ * name or, with Mesa, the second word in brackets; CPU runtimes name the core behind "pthread-" or
+ * "cpu-". */
+static void read_architecture(cl_device_id device, const char *extensions, oclora_device *out)
+{
+    char *text = out->architecture;
+    const size_t room = sizeof out->architecture;
+    const char *bracket = strstr(out->name, "(radeonsi, ");
+    const char *dash = strchr(out->name, '-');
+    if (has_word(extensions, "cl_nv_device_attribute_query")) {
+        const unsigned major = device_uint(device, NVIDIA_CAPABILITY_MAJOR);
+        if (major)
+            snprintf(text, room, "sm_%u%u", major, device_uint(device, NVIDIA_CAPABILITY_MINOR));
+    } else if (has_word(extensions, "cl_intel_device_attribute_query") &&
+               out->type == OCLORA_DEVICE_GPU) {
+        const cl_uint ip = device_uint(device, INTEL_IP_VERSION);
+        if (ip) snprintf(text, room, "xe_%u.%u", (unsigned)(ip >> 22), (unsigned)(ip >> 14 & 255));
+    } else if (!strncmp(out->name, "gfx", 3)) {
+        snprintf(text, room, "%.*s", (int)strcspn(out->name, ": "), out->name);
+    } else if (bracket) {
+        bracket += strlen("(radeonsi, ");
+        snprintf(text, room, "%.*s", (int)strcspn(bracket, ",)"), bracket);
+    } else if (dash && out->type == OCLORA_DEVICE_CPU &&
+               (!strncmp(out->name, "pthread-", 8) || !strncmp(out->name, "cpu-", 4))) {
+        snprintf(text, room, "%.*s", (int)room - 1, dash + 1);
+    }
+}
+
+/* Features and architecture. */
+static bool read_extensions(device_query *query, oclora_device *out)
+{
     cl_device_id device = query->device;
     char *extensions = device_string(query, CL_DEVICE_EXTENSIONS);
     const bool answered = extensions != NULL;
-    if (extensions) {
-        if (has_word(extensions, "cl_khr_fp16")) features |= OCLORA_FEATURE_FP16;
-        if (has_word(extensions, "cl_khr_fp64")) features |= OCLORA_FEATURE_FP64;
-        if (has_word(extensions, "cl_khr_integer_dot_product")) features |= OCLORA_FEATURE_INT_DOT;
-        if (has_word(extensions, "cl_khr_subgroups") || has_word(extensions, "cl_intel_subgroups"))
-            features |= OCLORA_FEATURE_SUBGROUPS;
-    }
+    uint32_t features = answered ? features_of(extensions) : 0;
+    if (answered) read_architecture(device, extensions, out);
     oclora_release(query->env, extensions);
     if (device_ulong(device, CL_DEVICE_SVM_CAPABILITIES) & CL_DEVICE_SVM_COARSE_GRAIN_BUFFER)
         features |= OCLORA_FEATURE_SVM;
@@ -90,7 +131,7 @@ static bool device_features(device_query *query, uint32_t *out)
         features |= OCLORA_FEATURE_OUT_OF_ORDER;
     if (device_uint(device, CL_DEVICE_HOST_UNIFIED_MEMORY))
         features |= OCLORA_FEATURE_UNIFIED_MEMORY;
-    *out = features;
+    out->features = features;
     return answered;
 }
 
@@ -117,7 +158,7 @@ static bool read_device(device_query *query, cl_platform_id platform, const char
     copy_trimmed(out->platform, sizeof out->platform, platform_name);
     out->type = device_type(device);
     out->device_class = out->type == OCLORA_DEVICE_CPU ? OCLORA_CLASS_CPU : OCLORA_CLASS_GPU;
-    const bool answered = device_features(query, &out->features);
+    const bool answered = read_extensions(query, out);
     out->compute_units = device_uint(device, CL_DEVICE_MAX_COMPUTE_UNITS);
     out->vendor_id = device_uint(device, CL_DEVICE_VENDOR_ID);
     out->global_bytes = device_ulong(device, CL_DEVICE_GLOBAL_MEM_SIZE);

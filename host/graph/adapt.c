@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { CHUNK_ROWS = 16, SNAPSHOT_TRIES = 8 };
+enum { SNAPSHOT_TRIES = 8 };
 
 /* The base weight a member of the step is a product with, or NULL. */
 static const oclora_weight *member_weight(const oclora_run *run, const oclora_step *step,
@@ -185,8 +185,10 @@ static oclora_status upload_work(oclora_run *run, const oclora_row_set *set, ocl
     oclora_batch batch = {set->n_rows,     run->map->n_handles,
                           runner->scratch, adapter,
                           weights,         wants_instances(run) ? adapter + 2 * (size_t)n : NULL};
+    const uint32_t chunk_rows =
+        oclora_context_tuned(oclora_stream_context(runner->stream), OCLORA_TUNE_CHUNK_ROWS);
     oclora_worklist list = {0};
-    oclora_status status = oclora_worklist_build(&list, &runner->env, &batch, CHUNK_ROWS, err);
+    oclora_status status = oclora_worklist_build(&list, &runner->env, &batch, chunk_rows, err);
     if (status == OCLORA_OK) {
         status = oclora_row_work_update(slot->work, &list, err);
         oclora_worklist_free(&list);

@@ -37,12 +37,13 @@ bool oclora_attention_supported(const oclora_context *context, const oclora_op_c
 }
 
 /* Rows of one head that a work-item of the CPU class takes; both ways give the same bits. */
-static uint32_t rows_per_item(const oclora_tensor *q, const oclora_tensor *k,
-                              const oclora_tensor *v)
+static uint32_t rows_per_item(const oclora_stream *stream, const oclora_tensor *q,
+                              const oclora_tensor *k, const oclora_tensor *v)
 {
-    enum { TILE = 8, TILE_MIN = 4, TILE_HEAD_MAX = 256 };
+    enum { TILE = 8, TILE_HEAD_MAX = 256 };
+    const uint32_t from = oclora_stream_tuned(stream, OCLORA_TUNE_ATTENTION_ROWS_FROM);
     const bool small = k->ne[0] <= TILE_HEAD_MAX && v->ne[0] <= TILE_HEAD_MAX;
-    return small && q->ne[1] >= TILE_MIN ? TILE : 1;
+    return small && q->ne[1] >= from ? TILE : 1;
 }
 
 oclora_status oclora_attention_run(oclora_stream *stream, const oclora_op_call *call,
@@ -80,7 +81,7 @@ oclora_status oclora_attention_run(oclora_stream *stream, const oclora_op_call *
     oclora_args_f32(&list, softcap != 0.0f ? call->params.f[0] / softcap : call->params.f[0]);
     oclora_args_f32(&list, softcap);
     oclora_args_alibi(&list, call->params.f[1], q->ne[2]);
-    const uint32_t rows = cpu ? rows_per_item(q, k, v) : 1;
+    const uint32_t rows = cpu ? rows_per_item(stream, q, k, v) : 1;
     char defines[96];
     snprintf(defines, sizeof(defines), "-DDK=%u -DDV=%u -DK_TYPE=%u -DV_TYPE=%u -DROWS=%u",
              (unsigned)k->ne[0], (unsigned)v->ne[0], k->type, v->type, rows);

@@ -1,8 +1,6 @@
 #include "host/op/delta.h"
 
-/* A fused work-item does a whole chunk; above this many multiply-adds in one, and with too few
- * chunks to keep the device busy, tiles of two launches are better. */
-enum { FUSED_WORK = 1 << 17, FUSED_ITEMS_PER_UNIT = 2, N_ARGS = 31 };
+enum { N_ARGS = 31 };
 
 bool oclora_linear_fuses(const oclora_linear_call *c)
 {
@@ -11,10 +9,15 @@ bool oclora_linear_fuses(const oclora_linear_call *c)
     if (c->gpu || c->flags & OCLORA_LINEAR_TILES || c->summary.flags & never ||
         !(c->summary.flags & OCLORA_LANES_LOW_RANK))
         return false;
-    const oclora_device *device = oclora_context_device(oclora_stream_context(c->stream));
+    /* A fused work-item does a whole chunk; above so many multiply-adds in one, and with too few
+     * chunks to keep the device busy, tiles of two launches are better. */
+    const oclora_context *context = oclora_stream_context(c->stream);
+    const uint64_t items = (uint64_t)oclora_context_tuned(context, OCLORA_TUNE_FUSED_ITEMS) *
+                           oclora_context_device(context)->compute_units;
     uint64_t rows = c->work->n_hidden / c->work->n_chunks + 1;
     uint64_t work = rows * c->summary.rank_max * ((uint64_t)c->weight->d_in + c->weight->d_out);
-    return work <= FUSED_WORK || c->work->n_chunks >= FUSED_ITEMS_PER_UNIT * device->compute_units;
+    return work <= oclora_context_tuned(context, OCLORA_TUNE_FUSED_WORK) ||
+           c->work->n_chunks >= items;
 }
 
 oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t count,

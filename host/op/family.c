@@ -85,11 +85,10 @@ static uint64_t ceil_div(uint64_t value, uint64_t by)
 
 oclora_row_cut oclora_row_cut_of(const oclora_stream *stream, const oclora_tensor *shape)
 {
-    enum { CPU_ELEMENTS = 1024 };
     oclora_row_cut cut = {1, 1};
     if (!oclora_stream_is_cpu(stream)) return cut;
-    cut.span = CPU_ELEMENTS;
-    if (shape->ne[0] < CPU_ELEMENTS / 2) cut.rows = (uint32_t)(CPU_ELEMENTS / 2 / shape->ne[0]);
+    cut.span = oclora_stream_tuned(stream, OCLORA_TUNE_ROW_SPAN);
+    if (shape->ne[0] < cut.span / 2) cut.rows = (uint32_t)(cut.span / 2 / shape->ne[0]);
     return cut;
 }
 
@@ -97,7 +96,10 @@ oclora_status oclora_launch_cut(oclora_stream *stream, const oclora_kernel_ref *
                                 const oclora_arg_list *list, const oclora_tensor *shape,
                                 oclora_row_cut cut, oclora_error *err)
 {
-    const uint64_t width = oclora_stream_is_cpu(stream) ? 1 : 64;
+    const uint64_t most = oclora_context_device(oclora_stream_context(stream))->max_work_group;
+    uint64_t width = oclora_stream_tuned(stream, OCLORA_TUNE_ROW_WIDTH);
+    if (oclora_stream_is_cpu(stream)) width = 1;
+    if (width > most) width = most;
     const uint64_t items = ceil_div(shape->ne[0], cut.span);
     const uint64_t groups[3] = {ceil_div(items, width), ceil_div(shape->ne[1], cut.rows),
                                 shape->ne[2] * shape->ne[3]};

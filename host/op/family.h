@@ -108,6 +108,11 @@ static inline bool oclora_stream_is_cpu(const oclora_stream *stream)
     return oclora_context_class(oclora_stream_context(stream)) == OCLORA_CLASS_CPU;
 }
 
+static inline uint32_t oclora_stream_tuned(const oclora_stream *stream, oclora_tune_param param)
+{
+    return oclora_context_tuned(oclora_stream_context(stream), param);
+}
+
 /* How a kernel that walks rows is cut: `span` elements of dimension 0 and `rows` rows an item. */
 typedef struct oclora_row_cut {
     uint32_t span;
@@ -115,8 +120,8 @@ typedef struct oclora_row_cut {
 } oclora_row_cut;
 oclora_row_cut oclora_row_cut_of(const oclora_stream *stream, const oclora_tensor *shape);
 
-/* Launches over (ne0 / span, ne1 / rows, ne2 * ne3) of `shape`: groups of 1 on the CPU class, of 64
- * on the GPU class. */
+/* Launches over (ne0 / span, ne1 / rows, ne2 * ne3) of `shape`: groups of 1 on the CPU class, of
+ * OCLORA_TUNE_ROW_WIDTH on the GPU class. */
 oclora_status oclora_launch_cut(oclora_stream *stream, const oclora_kernel_ref *kernel,
                                 const oclora_arg_list *list, const oclora_tensor *shape,
                                 oclora_row_cut cut, oclora_error *err);

@@ -1,45 +1,13 @@
 #include "host/op/panel.h"
 
-/* Few specialisations, since each costs a compile: rows a work-item (MR) by panels a work-item
- * (NV). */
-typedef enum variant {
-    ONE_ROW,
-    FOUR_ROWS,
-    EIGHT_BY_2,
-    EIGHT_BY_3,
-    ONE_BY_1,
-    FOUR_BY_1,
-    EIGHT_BY_1,
-    N_VARIANTS
-} variant;
-typedef struct shape {
-    uint32_t rows, panels;
-} shape;
-static const shape shapes[N_VARIANTS] = {{1, 4}, {4, 4}, {8, 2}, {8, 3}, {1, 1}, {4, 1}, {8, 1}};
+#include <stdio.h>
 
-#define DEFINES(type)                                                                              \
-    {                                                                                              \
-        "-DTYPE=" #type " -DMR=1 -DNV=4", "-DTYPE=" #type " -DMR=4 -DNV=4",                        \
-            "-DTYPE=" #type " -DMR=8 -DNV=2", "-DTYPE=" #type " -DMR=8 -DNV=3 -DKP=192",           \
-            "-DTYPE=" #type " -DMR=1 -DNV=1", "-DTYPE=" #type " -DMR=4 -DNV=1",                    \
-            "-DTYPE=" #type " -DMR=8 -DNV=1"                                                       \
-    }
-/* Indexed by element type: F32, F16, BF16, Q8_0, Q4_0, Q4_1 are 0 to 5 there and in the kernel. */
-static const char *const defines[][N_VARIANTS] = {DEFINES(0), DEFINES(1), DEFINES(2),
-                                                  DEFINES(3), DEFINES(4), DEFINES(5)};
+/* The kernel's TYPE is the element type's number. */
 _Static_assert(OCLORA_TYPE_F32 == 0 && OCLORA_TYPE_F16 == 1 && OCLORA_TYPE_BF16 == 2 &&
                    OCLORA_TYPE_Q8_0 == 3 && OCLORA_TYPE_Q4_0 == 4 && OCLORA_TYPE_Q4_1 == 5,
                "the kernel's TYPE numbers");
 
-/* The CPU tile keeps up to 36 KiB in local memory. */
-enum {
-    TILE_LOCAL_BYTES = 40 << 10,
-    TILE_FROM_ROWS = 17,
-    TILE_BLOCK_ROWS = 128,
-    N_ARGS = 15,
-    GPU_SLICES = 8,
-    GPU_TILE_ROWS = 32
-};
+enum { N_ARGS = 15, GPU_SLICES = 8, GPU_TILE_ROWS = 32, TILE_INPUTS = 288 };
 
 typedef struct call {
     oclora_stream *stream;
@@ -70,48 +38,79 @@ static void fill_args(call *c, const oclora_tensor *x, const oclora_tensor *y)
     *a++ = oclora_arg_u32(c->rows);
 }
 
-/* `count` panels from `first` on; a multiple of the variant's panels. */
-static oclora_status launch_cpu(call *c, variant v, uint32_t first, uint32_t count,
+oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type type, uint32_t rows)
+{
+    const bool gpu = oclora_context_class(context) == OCLORA_CLASS_GPU;
+    const bool dense = oclora_type_block(type) == 1;
+    if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_8))
+        return (oclora_panel_cut){
+            8, gpu ? 1
+                   : oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_PANELS_DENSE
+                                                         : OCLORA_TUNE_MATMUL_PANELS_BLOCKS)};
+    const bool four = rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_4);
+    return (oclora_panel_cut){four ? 4 : 1, gpu ? 1 : 4};
+}
+
+/* Inputs of a converted tile, so that `panels` of them take the tuned bytes. */
+static uint32_t tile_inputs(const oclora_context *context, uint32_t panels)
+{
+    const uint32_t bytes = oclora_context_tuned(context, OCLORA_TUNE_MATMUL_TILE_BYTES);
+    return bytes / (OCLORA_PANEL_ROWS * 4 * (panels < 2 ? 2 : panels)) / 32 * 32;
+}
+
+/* Few specialisations, since each costs a compile. */
+static void print_defines(char *out, size_t size, const call *c, oclora_panel_cut cut,
+                          uint32_t inputs)
+{
+    const int n = snprintf(out, size, "-DTYPE=%u -DMR=%u -DNV=%u", (unsigned)c->weight->type,
+                           (unsigned)cut.rows, (unsigned)cut.panels);
+    if (inputs && inputs != TILE_INPUTS)
+        snprintf(out + n, size - (size_t)n, " -DKP=%u", (unsigned)inputs);
+}
+
+/* `count` panels from `first` on; a multiple of the cut's. */
+static oclora_status launch_cpu(call *c, oclora_panel_cut cut, uint32_t first, uint32_t count,
                                 oclora_error *err)
 {
     if (!count) return OCLORA_OK;
-    const oclora_device *device = oclora_context_device(oclora_stream_context(c->stream));
-    bool tile = c->rows >= TILE_FROM_ROWS && device->local_bytes >= TILE_LOCAL_BYTES;
-    oclora_kernel_ref kernel = {"matmul_panel", tile ? "panel_tile" : "panel_rows",
-                                defines[c->weight->type][v]};
-    uint32_t rows_each = tile ? (uint32_t)TILE_BLOCK_ROWS : shapes[v].rows;
+    char defines[64];
+    const oclora_context *context = oclora_stream_context(c->stream);
+    const uint32_t inputs = cut.rows == 8 ? tile_inputs(context, cut.panels) : 0;
+    const uint64_t bytes = (uint64_t)inputs * cut.panels * OCLORA_PANEL_ROWS * 4;
+    const bool tile = inputs &&
+                      c->rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_TILE_FROM) &&
+                      oclora_context_device(context)->local_bytes >= bytes;
+    print_defines(defines, sizeof defines, c, cut, inputs);
+    const oclora_kernel_ref kernel = {"matmul_panel", tile ? "panel_tile" : "panel_rows", defines};
+    const uint32_t rows_each =
+        tile ? oclora_context_tuned(context, OCLORA_TUNE_MATMUL_TILE_ROWS) : cut.rows;
     c->args[13] = oclora_arg_u32(first);
     c->args[14] = oclora_arg_u32(rows_each);
-    size_t global[2] = {count / shapes[v].panels, (c->rows + rows_each - 1) / rows_each};
+    size_t global[2] = {count / cut.panels, (c->rows + rows_each - 1) / rows_each};
     const size_t local[2] = {1, 1};
     return oclora_stream_launch(c->stream, &kernel, c->args, tile ? 15 : 14, 2, global, local, err);
 }
 
 static oclora_status run_cpu(call *c, oclora_error *err)
 {
-    bool dense = oclora_type_block(c->weight->type) == 1;
-    variant v = EIGHT_BY_2, rest = EIGHT_BY_1;
-    if (c->rows == 1) {
-        v = ONE_ROW;
-        rest = ONE_BY_1;
-    } else if (c->rows <= 4) {
-        v = FOUR_ROWS;
-        rest = FOUR_BY_1;
-    } else if (dense && c->panels % 3 == 0) {
-        v = EIGHT_BY_3;
-    }
-    uint32_t whole = c->panels / shapes[v].panels * shapes[v].panels;
-    OCLORA_TRY(launch_cpu(c, v, 0, whole, err));
+    oclora_panel_cut cut =
+        oclora_panel_cut_of(oclora_stream_context(c->stream), c->weight->type, c->rows);
+    if (cut.panels == 3 && c->panels % 3 != 0) cut.panels = 2;
+    const oclora_panel_cut rest = {cut.rows, 1};
+    const uint32_t whole = c->panels / cut.panels * cut.panels;
+    OCLORA_TRY(launch_cpu(c, cut, 0, whole, err));
     return launch_cpu(c, rest, whole, c->panels - whole, err);
 }
 
 static oclora_status run_gpu(call *c, oclora_error *err)
 {
-    bool tile = c->rows >= TILE_FROM_ROWS;
-    variant v = c->rows == 1 ? ONE_BY_1 : c->rows <= 4 ? FOUR_BY_1 : EIGHT_BY_1;
-    uint32_t rows_each = tile ? (uint32_t)GPU_TILE_ROWS : shapes[v].rows;
-    oclora_kernel_ref kernel = {"matmul_panel", tile ? "panel_tile" : "panel_rows",
-                                defines[c->weight->type][v]};
+    char defines[64];
+    const oclora_context *context = oclora_stream_context(c->stream);
+    const oclora_panel_cut cut = oclora_panel_cut_of(context, c->weight->type, c->rows);
+    const bool tile = c->rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_TILE_FROM);
+    const uint32_t rows_each = tile ? (uint32_t)GPU_TILE_ROWS : cut.rows;
+    print_defines(defines, sizeof defines, c, cut, 0);
+    const oclora_kernel_ref kernel = {"matmul_panel", tile ? "panel_tile" : "panel_rows", defines};
     size_t tiles = (c->rows + rows_each - 1) / rows_each;
     const size_t global[2] = {(size_t)c->panels * OCLORA_PANEL_ROWS, tiles * GPU_SLICES};
     const size_t local[2] = {OCLORA_PANEL_ROWS, GPU_SLICES};

@@ -4,6 +4,15 @@
 
 #include "host/op/tensor.h"
 
+/* Rows and panels that a work-item (CPU class) or a group (GPU class, of one panel) takes at a
+ * time. */
+typedef struct oclora_panel_cut {
+    uint32_t rows;
+    uint32_t panels;
+} oclora_panel_cut;
+oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type type,
+                                     uint32_t rows);
+
 /* y[t] = W x[t] for the `rows` contiguous rows of x and y (checked by the caller). */
 oclora_status oclora_panel_matmul(oclora_stream *stream, const oclora_weight *weight,
                                   const oclora_tensor *x, const oclora_tensor *y, uint32_t rows,

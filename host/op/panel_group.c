@@ -3,28 +3,25 @@
 #include "host/op/delta.h"
 #include "host/op/family.h"
 #include "host/op/fused.h"
+#include "host/op/panel.h"
 
 #include <stdio.h>
 
-/* Rows a work-item and panels a work-item, as the products one by one choose them. */
-typedef struct cut {
-    uint32_t rows;
-    uint32_t panels;
-} cut;
-
-static cut cut_of(bool gpu, const oclora_group_call *call)
+/* As the products one by one, but with two panels at most beside eight rows, which divide the
+ * outputs of more models than three. */
+static oclora_panel_cut group_cut(const oclora_context *context, const oclora_group_call *call)
 {
-    cut c = {call->rows == 1 ? 1u : call->rows <= 4 ? 4u : 8u, 1};
-    if (!gpu) c.panels = call->rows <= 4 ? 4 : 2;
-    return c;
+    oclora_panel_cut cut = oclora_panel_cut_of(context, call->weight[0]->type, call->rows);
+    if (cut.panels == 3) cut.panels = 2;
+    return cut;
 }
 
 static bool fits_one_launch(const oclora_context *context, const oclora_group_call *call)
 {
-    const cut c = cut_of(oclora_context_class(context) == OCLORA_CLASS_GPU, call);
     if (call->count < 2 || call->count > OCLORA_GROUP_WEIGHTS || call->rows == 0 ||
         call->rows > OCLORA_GROUP_ROWS)
         return false;
+    const oclora_panel_cut c = group_cut(context, call);
     for (uint32_t i = 0; i < call->count; i++) {
         const oclora_weight *w = call->weight[i];
         if (w->layout != OCLORA_LAYOUT_PANEL || w->type != call->weight[0]->type ||
@@ -50,7 +47,7 @@ static oclora_status launch_group(oclora_stream *stream, const oclora_group_call
                                   oclora_error *err)
 {
     const bool gpu = !oclora_stream_is_cpu(stream);
-    const cut c = cut_of(gpu, call);
+    const oclora_panel_cut c = group_cut(oclora_stream_context(stream), call);
     uint32_t tiles[OCLORA_GROUP_WEIGHTS] = {0};
     oclora_arg_list list = {.count = 0};
     for (uint32_t i = 0; i < OCLORA_GROUP_WEIGHTS; i++) {

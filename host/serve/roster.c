@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_ROWS = 16 };
-
 static int by_value(const void *a, const void *b)
 {
     const oclora_adapter_handle x = *(const oclora_adapter_handle *)a;
@@ -63,7 +61,9 @@ static oclora_status build_list(const oclora_roster *made, const uint32_t *row_s
     if (status == OCLORA_OK) {
         const oclora_batch batch = {made->n_rows, made->n_adapters, row_start,
                                     index,        weights,          instance};
-        status = oclora_worklist_build(list, env, &batch, CHUNK_ROWS, err);
+        const uint32_t chunk_rows =
+            oclora_context_tuned(oclora_engine_context(made->engine), OCLORA_TUNE_CHUNK_ROWS);
+        status = oclora_worklist_build(list, env, &batch, chunk_rows, err);
     }
     oclora_release(env, index);
     oclora_release(env, weights);
