@@ -19,7 +19,7 @@ if(TARGET ggml-oclora)
     oclora_add_ggml_test(config unit "${PROJECT_SOURCE_DIR}/plugin/ggml/config.c")
     oclora_add_ggml_test(buffer device)
     oclora_add_ggml_test(host device)
-    oclora_add_ggml_test(golden device)
+    oclora_add_ggml_test(golden device "${CMAKE_CURRENT_SOURCE_DIR}/ggml/golden_model.c")
     target_compile_definitions(test_ggml_golden PRIVATE
         OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
     add_test(NAME ggml_golden_pocl COMMAND test_ggml_golden)
