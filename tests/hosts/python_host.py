@@ -1,107 +1,180 @@
-"""A stock `pip install llama-cpp-python`: the plugin loaded by four lines, a different adapter in every
-sequence of one batch. Runs under the interpreter of OCLORA_LLAMA_PYTHON, which has the package."""
+"""A stock `pip install llama-cpp-python`: the lines of plugin/ggml/llama-hosts.md load the plugin, and
+every sequence of a batch has its own adapter. Golden answers, the same logits alone and in company, and
+refusals. Runs under the interpreter of OCLORA_LLAMA_PYTHON, which has the package."""
 import ctypes
 import json
 import os
+import re
+import subprocess
 import sys
 
-from support import golden, skip, start
+from support import NAMES, golden, skip, start
 
 PYTHON = os.environ.get("OCLORA_LLAMA_PYTHON", "")
-SLOTS = {"0": "pirate", "1": "json", "2": None, "3": "shout"}
+SLOTS = {str(slot): None if name == golden.BASE else name for slot, name in enumerate(NAMES)}
+QUESTIONS = range(4)
 
 
-def load_plugin(llama_cpp, path):
+def documented_lines():
+    with open(os.path.join(golden.ROOT, "plugin", "ggml", "llama-hosts.md"), encoding="utf-8") as file:
+        return re.search(r"^## Python.*?^```python\n(.*?)^```", file.read(), re.MULTILINE | re.DOTALL)[1]
+
+
+def load_cpu(llama_cpp):
+    """A stock install has its CPU backend inside; other libraries have it as a file of its own."""
     folder = os.path.join(os.path.dirname(llama_cpp.__file__), "lib")
     ggml = ctypes.CDLL(os.path.join(folder, "libggml.so.0"))
-    ggml.ggml_backend_load.restype = ctypes.c_void_p
-    if not ggml.ggml_backend_dev_count():  # not a stock install: its CPU backend is a file of its own
+    if not ggml.ggml_backend_dev_count():
         ggml.ggml_backend_load(os.path.join(folder, "libggml-cpu.so").encode())
-    return ggml.ggml_backend_load(path.encode())
 
 
-def new_context(llama, model, sequences):
-    params = llama.llama_context_default_params()
-    params.n_ctx, params.n_seq_max, params.kv_unified = 512 * sequences, sequences, False
-    return llama.llama_init_from_model(model, params)
+def open_as_documented(host, lines=slice(None)):
+    """Runs those lines with the paths of this machine; the names they define."""
+    import llama_cpp
+    load_cpu(llama_cpp)
+    plugin = os.path.abspath(os.path.join(host.build, "lib", "libggml-oclora.so"))
+    text = "".join(documented_lines().splitlines(True)[lines])
+    names = {}
+    exec(compile(text.replace("PLUGIN", plugin).replace("base.gguf", host.model), "llama-hosts.md", "exec"),
+         names)  # pylint: disable=exec-used
+    return names
 
 
-def fill(batch, rows):
-    """rows: (token, position, sequence, wants logits)."""
-    batch.n_tokens = len(rows)
-    for i, (token, position, sequence, output) in enumerate(rows):
-        batch.token[i], batch.pos[i], batch.logits[i] = token, position, output
-        batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
+class Decoder:
+    """Greedy decoding of request i as sequence seq[i], all in one batch."""
+
+    def __init__(self, names, context):
+        import numpy
+        self.llama, self.context, self.numpy = names["llama"], context, numpy
+        self.size = self.llama.llama_vocab_n_tokens(self.llama.llama_model_get_vocab(names["model"]))
+        self.batch = self.llama.llama_batch_init(1024, 0, 1)
+
+    def fill(self, rows):
+        """rows: (token, position, sequence, wants logits)."""
+        self.batch.n_tokens = len(rows)
+        for i, (token, position, sequence, output) in enumerate(rows):
+            self.batch.token[i], self.batch.pos[i], self.batch.logits[i] = token, position, output
+            self.batch.n_seq_id[i], self.batch.seq_id[i][0] = 1, sequence
+
+    def logits(self, row):
+        return self.numpy.ctypeslib.as_array(self.llama.llama_get_logits_ith(self.context, row), (self.size,))
+
+    def decode(self, wanted):
+        """wanted: [(sequence, request)]. Answers [(ids, [the bytes of each step's logits])]; None if the
+        batch was refused."""
+        self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
+        answers = [([], []) for _ in wanted]
+        rows, last, live = [], [], list(range(len(wanted)))
+        for sequence, request in wanted:
+            ids = request["ids"]
+            rows += [(token, position, sequence, position == len(ids) - 1)
+                     for position, token in enumerate(ids)]
+            last.append(len(rows) - 1)
+        while live:
+            self.fill(rows)
+            if self.llama.llama_decode(self.context, self.batch) != 0:
+                return None
+            rows, still, outputs = [], [], last
+            last = []
+            for i, row in zip(live, outputs):
+                (sequence, request), (ids, steps) = wanted[i], answers[i]
+                logits = self.logits(row)
+                ids.append(int(logits.argmax()))
+                steps.append(logits.tobytes())
+                if len(ids) < request["n"]:
+                    last.append(len(rows))
+                    rows.append((ids[-1], len(request["ids"]) + len(ids) - 1, sequence, True))
+                    still.append(i)
+            live = still
+        return answers
 
 
-def best(llama, context, row, size):
-    logits = llama.llama_get_logits_ith(context, row)
-    return max(range(size), key=lambda i: logits[i])
+def configure(host, **settings):
+    names = [name for name in SLOTS.values() if name]
+    os.environ["OCLORA_CONFIG"] = json.dumps({
+        "model": host.model, "adapters": {n: golden.adapter_path(n) for n in names}, **settings})
 
 
-def decode(llama, context, size, wanted):
-    """Greedy ids of every request, all requests in one batch, request i in sequence i."""
-    batch = llama.llama_batch_init(1024, 0, 1)
-    rows, last = [], []
-    for sequence, request in enumerate(wanted):
-        ids = request["ids"]
-        rows += [(t, p, sequence, p == len(ids) - 1) for p, t in enumerate(ids)]
-        last.append(len(rows) - 1)
-    answers = [[] for _ in wanted]
-    live = list(range(len(wanted)))
-    while live:
-        fill(batch, rows)
-        if llama.llama_decode(context, batch) != 0:
-            raise RuntimeError("llama_decode failed")
-        rows, next_last = [], []
-        still = []
-        for sequence, row in zip(live, last):
-            token = best(llama, context, row, size)
-            answers[sequence].append(token)
-            if len(answers[sequence]) == wanted[sequence]["n"]:
-                continue
-            position = len(wanted[sequence]["ids"]) + len(answers[sequence]) - 1
-            next_last.append(len(rows))
-            rows.append((token, position, sequence, True))
-            still.append(sequence)
-        live, last = still, next_last
-    llama.llama_batch_free(batch)
-    return answers
+def requests(index):
+    return [(int(slot), golden.requests([name or golden.BASE], [index])[0]) for slot, name in SLOTS.items()]
+
+
+def serves(checks, decoder):
+    for index in QUESTIONS:
+        wanted = requests(index)
+        together = decoder.decode(wanted)
+        if not checks.check(together is not None, "llama_decode fails"):
+            return
+        for (_, request), (ids, _) in zip(wanted, together):
+            verdict = golden.judge(request, {"ids": ids}, False)
+            checks.check(verdict in ("", "near tie"), f"{request['id']}: {verdict}")
+        for pair, (_, steps) in zip(wanted if index == 0 else [], together):
+            (_, alone), = decoder.decode([pair])
+            checks.check(alone == steps, f"{pair[1]['id']}: alone and in company the logits differ")
+
+
+def slots(checks, host):
+    """The documented lines as they stand, then one stream for all sequences, which is refused."""
+    configure(host, slots=SLOTS)
+    names = open_as_documented(host)
+    llama, context, params = (names[key] for key in ("llama", "context", "params"))
+    if not checks.check(context, "a context"):
+        return
+    serves(checks, Decoder(names, context))
+    llama.llama_free(context)
+    params.kv_unified = True
+    context = llama.llama_init_from_model(names["model"], params)
+    if checks.check(context, "a context with a unified cache"):
+        answer = Decoder(names, context).decode(requests(0)[:1])
+        checks.check(answer is None, "a unified cache is served")
+        llama.llama_free(context)
+
+
+def one_for_all(checks, host):
+    """The package's own class has one sequence, which "all" serves."""
+    configure(host, all="pirate")
+    llama = open_as_documented(host, slice(0, 2))["llama"]
+    llm = llama.Llama(host.model, n_gpu_layers=99, verbose=False)
+    request = golden.requests(["pirate"], [0])[0]
+    ids = []
+    for token in llm.generate(request["ids"], temp=0.0):
+        ids.append(token)
+        if len(ids) == request["n"]:
+            break
+    verdict = golden.judge(request, {"ids": ids}, False)
+    checks.check(verdict in ("", "near tie"), f"llama_cpp.Llama: {verdict}")
+
+
+def bad_adapter(checks, host):
+    configure(host, adapters={"pirate": "/nonexistent"}, slots={"0": "pirate"})
+    checks.check(not open_as_documented(host)["context"], "an adapter that is not there: a context")
+
+
+# Each in a process of its own, because OCLORA_CONFIG is read once: what its log must say.
+PARTS = {"slots": (slots, "SINGLE_STREAM"), "one_for_all": (one_for_all, ""),
+         "bad_adapter": (bad_adapter, "FILE_NOT_FOUND")}
 
 
 def main():
-    if PYTHON and os.path.realpath(sys.executable) != os.path.realpath(PYTHON) or \
-            PYTHON and sys.prefix == sys.base_prefix:
+    if PYTHON and (os.path.realpath(sys.executable) != os.path.realpath(PYTHON) or
+                   sys.prefix == sys.base_prefix):
         os.execv(PYTHON, [PYTHON] + sys.argv)
     try:
-        import llama_cpp
+        import llama_cpp  # noqa: F401  (only whether it is there)
     except ImportError:
         skip("no llama-cpp-python; set OCLORA_LLAMA_PYTHON to an interpreter that has it")
+    part = os.environ.get("OCLORA_TEST_PART", "")
     host, checks = start()
-    os.environ.update(host.env)
-    names = [name for name in SLOTS.values() if name]
-    os.environ["OCLORA_CONFIG"] = json.dumps({
-        "model": host.model, "slots": SLOTS, "adapters": {n: golden.adapter_path(n) for n in names}})
-    plugin = os.path.abspath(os.path.join(host.build, "lib", "libggml-oclora.so"))
-    if not checks.check(load_plugin(llama_cpp, plugin), "the plugin loads"):
+    if part:
+        os.environ.update(host.env)
+        PARTS[part][0](checks, host)
         checks.finish()
-    llama = llama_cpp
-    llama.llama_backend_init()
-    params = llama.llama_model_default_params()
-    params.n_gpu_layers = 99
-    model = llama.llama_model_load_from_file(host.model.encode(), params)
-    if not checks.check(model, "the model loads"):
-        checks.finish()
-    size = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
-    for index in range(2):
-        context = new_context(llama, model, len(SLOTS))
-        if not checks.check(context, "a context"):
-            break
-        wanted = [golden.requests([name or golden.BASE], [index])[0] for name in SLOTS.values()]
-        for request, ids in zip(wanted, decode(llama, context, size, wanted)):
-            verdict = golden.judge(request, {"ids": ids}, False)
-            checks.check(verdict in ("", "near tie"), f"{request['id']}: {verdict}")
-        llama.llama_free(context)
+    for name, (_, reason) in PARTS.items():
+        done = subprocess.run([sys.executable, *sys.argv], env=dict(os.environ, OCLORA_TEST_PART=name),
+                              capture_output=True, text=True, check=False)
+        print("".join(line for line in done.stdout.splitlines(True) if "checks" in line or "FAILED" in line))
+        checks.check(done.returncode == 0, f"{name}: status {done.returncode}: {done.stderr[-800:]}")
+        checks.check(reason in done.stderr, f"{name}: {reason} is not in the log")
     checks.finish()
 
 
