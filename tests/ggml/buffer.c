@@ -70,8 +70,9 @@ static void expect_bytes(const struct ggml_tensor *t, const uint8_t *wanted, con
 }
 
 static const int types[] = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q8_0,
-                            GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q6_K};
-static const int64_t rows[] = {2, 15, 16, 33, 48};
+                            GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1,
+                            GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+static const int64_t rows[] = {1, 2, 15, 16, 17, 33, 48};
 enum { N_TYPES = sizeof types / sizeof types[0], N_ROWS = sizeof rows / sizeof rows[0] };
 
 static void round_trip(int type, int64_t d_out)
@@ -139,35 +140,83 @@ static void test_foreign_writes(void)
     }
 }
 
-static void test_copies(void)
+/* Rows [first, first + n) of a tensor as a view. */
+static struct ggml_tensor *rows_of(struct ggml_context *ctx, struct ggml_tensor *t, int64_t first,
+                                   int64_t n)
 {
-    if (!open_world()) return;
+    struct ggml_tensor *view =
+        ggml_view_2d(ctx, t, t->ne[0], n, t->nb[1], (size_t)first * t->nb[1]);
+    ggml_backend_view_init(view);
+    return view;
+}
+
+/* Whole copies to where nothing is and over a weight, and copies between views of weights. */
+static void copy(int type, int64_t d_out)
+{
     struct ggml_context *ctx = new_context();
     ggml_backend_buffer_t first = NULL, second = NULL;
-    struct ggml_tensor *a = new_weight(ctx, GGML_TYPE_Q8_0, 128, 32, "a.weight", &first);
-    struct ggml_tensor *b = new_weight(ctx, GGML_TYPE_Q8_0, 128, 32, "b.weight", &second);
-    size_t size = ggml_nbytes(a);
-    uint8_t *bytes = random_bytes(size), *zero = calloc(1, size);
+    struct ggml_tensor *a = new_weight(ctx, type, 256, d_out, "a.weight", &first);
+    struct ggml_tensor *b = new_weight(ctx, type, 256, d_out, "b.weight", &second);
+    const size_t size = ggml_nbytes(a), row = a->nb[1];
+    uint8_t *bytes = random_bytes(size), *other = random_bytes(size);
     ggml_backend_tensor_set(a, bytes, 0, size);
     ggml_backend_tensor_copy(a, b); /* packed to plain */
     expect_bytes(b, bytes, "copy of a weight");
-    ggml_backend_tensor_set(b, zero, 0, size); /* now a weight itself */
+    ggml_backend_tensor_set(b, other, 0, size); /* now a weight itself */
     ggml_backend_tensor_copy(a, b);
     expect_bytes(b, bytes, "copy over a weight");
-    struct ggml_tensor *from = ggml_view_2d(ctx, a, 128, 3, a->nb[1], 5 * a->nb[1]);
-    struct ggml_tensor *to = ggml_view_2d(ctx, b, 128, 3, b->nb[1], 11 * b->nb[1]);
-    ggml_backend_view_init(from);
-    ggml_backend_view_init(to);
-    ggml_backend_tensor_copy(from, to);
-    memcpy(zero, bytes, size);
-    memcpy(zero + 11 * b->nb[1], bytes + 5 * a->nb[1], 3 * a->nb[1]);
-    expect_bytes(b, zero, "copy between views of weights");
+    ggml_backend_tensor_copy(rows_of(ctx, a, 5, 3), rows_of(ctx, b, 11, 3));
+    memcpy(other, bytes, size);
+    memcpy(other + 11 * row, bytes + 5 * row, 3 * row);
+    expect_bytes(b, other, "copy between views of weights");
     expect_bytes(a, bytes, "the source of a copy");
     free(bytes);
-    free(zero);
+    free(other);
     ggml_backend_buffer_free(first);
     ggml_backend_buffer_free(second);
     ggml_free(ctx);
+}
+
+static void test_copies(void)
+{
+    if (!open_world()) return;
+    for (int i = 0; i < N_TYPES; i++) {
+        copy(types[i], 32);
+        copy(types[i], 19);
+    }
+}
+
+/* Bytes read and written through a view of some rows of a weight. */
+static void view(int type, int64_t d_out)
+{
+    struct ggml_context *ctx = new_context();
+    ggml_backend_buffer_t buffer = NULL;
+    struct ggml_tensor *t = new_weight(ctx, type, 256, d_out, "blk.0.test.weight", &buffer);
+    const size_t size = ggml_nbytes(t), row = t->nb[1];
+    uint8_t *bytes = random_bytes(size), *part = random_bytes(7 * row);
+    ggml_backend_tensor_set(t, bytes, 0, size);
+    struct ggml_tensor *some = rows_of(ctx, t, 9, 7);
+    expect_bytes(some, bytes + 9 * row, "rows read through a view");
+    ggml_backend_tensor_set(some, part, 0, 7 * row);
+    memcpy(bytes + 9 * row, part, 7 * row);
+    expect_bytes(t, bytes, "after rows were written through a view");
+    ggml_backend_tensor_set(some, part, row + 3, 2 * row); /* no whole rows */
+    memcpy(bytes + 10 * row + 3, part, 2 * row);
+    expect_bytes(t, bytes, "after some bytes were written through a view");
+    expect_bytes(rows_of(ctx, t, d_out - 1, 1), bytes + (size_t)(d_out - 1) * row, "the last row");
+    free(bytes);
+    free(part);
+    ggml_backend_buffer_free(buffer);
+    ggml_free(ctx);
+}
+
+static void test_views(void)
+{
+    if (!open_world()) return;
+    for (int i = 0; i < N_TYPES; i++) {
+        view(types[i], 19);
+        view(types[i], 48);
+    }
 }
 
 /* Products and row reads of the whole weight and of views into it, against double precision. */
@@ -232,6 +281,14 @@ static void test_views_of_weights(void)
     uint8_t bytes[sizeof half];
     memcpy(bytes, half, sizeof half);
     expect_bytes(a, bytes, "after views were used");
+    /* One row anew: the next product must see it. */
+    for (int i = 0; i < D_IN; i++) values[17 * D_IN + i] = (float)(i % 5) - 2.0f;
+    ggml_fp32_to_fp16_row(values + 17 * D_IN, half, D_IN);
+    ggml_backend_tensor_set(a, half, 17 * a->nb[1], a->nb[1]);
+    ggml_backend_tensor_set(x, x_values, 0, sizeof x_values);
+    CHECK_INT(ggml_backend_graph_compute(w.backend, graph), GGML_STATUS_SUCCESS);
+    check_product(whole, values, x_values, D_IN, 0, D_OUT, "the weight with a new row");
+    check_product(of_part, values, x_values, D_IN, 16, 16, "a view with a new row");
     ggml_backend_buffer_free(room);
     ggml_free(compute);
     ggml_backend_buffer_free(buffer);
@@ -301,9 +358,13 @@ static void test_unsupported(void)
 int main(void)
 {
     static const oclora_test tests[] = {
-        {"round trip", test_round_trip},   {"foreign writes", test_foreign_writes},
-        {"copies", test_copies},           {"views of weights", test_views_of_weights},
-        {"limits", test_limits},           {"properties", test_properties},
+        {"round trip", test_round_trip},
+        {"foreign writes", test_foreign_writes},
+        {"copies", test_copies},
+        {"bytes of views", test_views},
+        {"views of weights", test_views_of_weights},
+        {"limits", test_limits},
+        {"properties", test_properties},
         {"unsupported", test_unsupported},
     };
     int status = oclora_test_main("ggml buffer", tests, sizeof tests / sizeof tests[0]);

@@ -22,9 +22,11 @@ if(TARGET ggml-oclora)
     oclora_add_ggml_test(golden device "${CMAKE_CURRENT_SOURCE_DIR}/ggml/golden_model.c")
     target_compile_definitions(test_ggml_golden PRIVATE
         OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
-    add_test(NAME ggml_golden_pocl COMMAND test_ggml_golden)
-    set_tests_properties(ggml_golden_pocl PROPERTIES LABELS device TIMEOUT 600
-        SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_DEVICES=Portable")
+    foreach(name golden buffer)
+        add_test(NAME ggml_${name}_pocl COMMAND test_ggml_${name})
+        set_tests_properties(ggml_${name}_pocl PROPERTIES LABELS device TIMEOUT 600
+            SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_DEVICES=Portable")
+    endforeach()
     foreach(seed IN ITEMS 2 3 4)
         add_test(NAME ggml_golden_seed_${seed} COMMAND sh
             "${CMAKE_CURRENT_SOURCE_DIR}/plugin/other_seeds.sh" "${PROJECT_SOURCE_DIR}"
