@@ -32,6 +32,7 @@ struct oclora_context {
     cl_context cl;
     char *cache_dir; /* NULL = no disk cache */
     oclora_tuning tuning;
+    bool no_binaries; /* built programs are not kept in it: a quirk */
     atomic_bool lost;
     atomic_ullong used_bytes; /* of live buffers made here */
     atomic_uint queue_faults; /* CL_INVALID_COMMAND_QUEUE seen: once is a bug, twice a dead device */
@@ -92,8 +93,10 @@ oclora_status oclora_program_get(oclora_context *context, const char *file, cons
                                  cl_program *out, oclora_error *err);
 void oclora_programs_destroy(oclora_context *context);
 
-/* Acts on what is known of the context's device: masks features, disables kernels, refuses. */
-oclora_status oclora_context_apply_quirks(oclora_context *context, oclora_error *err);
+/* Acts on what is known of the context's device: masks features, disables kernels, refuses. With
+ * `ignore_all` only on what costs nothing but time. */
+oclora_status oclora_context_apply_quirks(oclora_context *context, bool ignore_all,
+                                          oclora_error *err);
 /* NULL, or why the kernel is disabled. */
 const char *oclora_context_disabled_reason(const oclora_context *context, const char *file,
                                            const char *defines);

@@ -96,7 +96,7 @@ oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
     }
     context->has_lock = true;
     context->cache_dir = oclora_cache_dir(env, options->cache_dir);
-    status = options->ignore_quirks ? OCLORA_OK : oclora_context_apply_quirks(context, err);
+    status = oclora_context_apply_quirks(context, options->ignore_quirks != 0, err);
     if (status) goto fail;
     oclora_tuning_load(&context->tuning, env, context->cache_dir, device, context->device_class);
     status = options->cl_context ? adopt_host_context(context, options->cl_context, err)

@@ -32,6 +32,9 @@ static oclora_status apply_quirk(oclora_context *context, const oclora_quirk *qu
     case OCLORA_QUIRK_ALLOC:
         if (device->max_alloc_bytes > quirk->limit) device->max_alloc_bytes = quirk->limit;
         return OCLORA_OK;
+    case OCLORA_QUIRK_BINARIES:
+        context->no_binaries = true;
+        return OCLORA_OK;
     case OCLORA_QUIRK_KERNEL:
         return disable(context, quirk->subject, reason, err);
     default:
@@ -62,25 +65,34 @@ static oclora_status apply_record(oclora_context *context, const oclora_record *
     return OCLORA_OK;
 }
 
-oclora_status oclora_context_apply_quirks(oclora_context *context, oclora_error *err)
+/* What only costs time is avoided always. */
+static bool is_ignored(const oclora_quirk *quirk, bool ignore_all, const char *list)
 {
-    const char *ignore = getenv("OCLORA_IGNORE_QUIRKS");
-    if (ignore && strcmp(ignore, "0")) {
-        oclora_log(
-            &context->env, OCLORA_LOG_WARN,
-            "OCLORA_IGNORE_QUIRKS is set: what is known to be wrong with '%s' is not avoided",
-            context->device.name);
-        return OCLORA_OK;
-    }
+    if (quirk->effect == OCLORA_QUIRK_BINARIES) return false;
+    return ignore_all || oclora_quirk_ignored(list, quirk->id);
+}
+
+oclora_status oclora_context_apply_quirks(oclora_context *context, bool ignore_all,
+                                          oclora_error *err)
+{
+    const char *list = getenv("OCLORA_IGNORE_QUIRKS");
+    const bool ignore_record = ignore_all || oclora_quirk_ignored(list, "");
     const oclora_device reported = context->device;
     oclora_record record;
     oclora_record_load(&record, &context->env, context->cache_dir, &reported);
     oclora_status status = OCLORA_OK;
-    for (const oclora_quirk *quirk = oclora_quirks; quirk->id && !status; quirk++)
-        if (oclora_quirk_matches(quirk, &reported) &&
-            !oclora_quirk_lifted(quirk, &record, context->device_class))
+    for (const oclora_quirk *quirk = oclora_quirks; quirk->id && !status; quirk++) {
+        if (!oclora_quirk_matches(quirk, &reported) ||
+            oclora_quirk_lifted(quirk, &record, context->device_class))
+            continue;
+        if (!is_ignored(quirk, ignore_all, list))
             status = apply_quirk(context, quirk, err);
-    if (!status) status = apply_record(context, &record, err);
+        else if (!ignore_all)
+            oclora_log(&context->env, OCLORA_LOG_WARN,
+                       "OCLORA_IGNORE_QUIRKS is set: quirk %s of '%s' is not avoided (%s)",
+                       quirk->id, reported.name, quirk->citation);
+    }
+    if (!status && !ignore_record) status = apply_record(context, &record, err);
     oclora_record_free(&record);
     return status;
 }

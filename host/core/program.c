@@ -80,13 +80,6 @@ static cl_program load_binary(oclora_context *context, const oclora_cache_key *k
     return program;
 }
 
-/* PoCL has a program cache of its own, and asking it for a binary makes it compile every kernel of
- * the file for all local sizes: about 40 ms a small kernel, to save 20 ms at the next start. */
-static bool wants_disk_cache(const oclora_context *context)
-{
-    return context->cache_dir && strcmp(context->device.platform, "Portable Computing Language");
-}
-
 static void save_binary(oclora_context *context, const oclora_cache_key *key, cl_program program)
 {
     size_t size = 0;
@@ -151,7 +144,8 @@ static oclora_status load_or_compile(oclora_context *context, const char *file, 
     char *options = build_options(context, defines);
     if (!options) return oclora_fail_memory(err, strlen(defines), "build options");
     oclora_cache_key key;
-    bool cached = wants_disk_cache(context) && make_key(context, source, options, &key);
+    bool cached =
+        context->cache_dir && !context->no_binaries && make_key(context, source, options, &key);
     cl_program program = cached ? load_binary(context, &key, options) : NULL;
     oclora_status status = OCLORA_OK;
     if (!program) {

@@ -27,8 +27,9 @@ uint32_t oclora_feature_of_name(const char *name)
 
 const char *oclora_quirk_effect_name(uint32_t effect)
 {
-    static const char *const names[] = {"no effect", "feature off", "kernel disabled",
-                                        "device refused", "allocations limited"};
+    static const char *const names[] = {"no effect",           "feature off",
+                                        "kernel disabled",     "device refused",
+                                        "allocations limited", "built kernels not kept"};
     return effect < sizeof names / sizeof names[0] ? names[effect] : names[0];
 }
 
@@ -85,6 +86,25 @@ bool oclora_quirk_lifted(const oclora_quirk *quirk, const oclora_record *record,
         return oclora_record_find(record, device_class == OCLORA_CLASS_GPU ? "gpu" : "cpu",
                                   retest + 7) == 1;
     return !strcmp(retest, "device") && oclora_record_find(record, "device", "all") == 1;
+}
+
+static bool names_a_quirk(const char *list)
+{
+    for (const oclora_quirk *quirk = oclora_quirks; quirk->id; quirk++)
+        if (strstr(list, quirk->id)) return true;
+    return false;
+}
+
+bool oclora_quirk_ignored(const char *list, const char *id)
+{
+    if (!list || !list[0] || !strcmp(list, "0")) return false;
+    if (!names_a_quirk(list)) return true;
+    const size_t length = strlen(id);
+    for (const char *at = list; length && (at = strstr(at, id)); at += length) {
+        const bool starts = at == list || at[-1] == ',';
+        if (starts && (at[length] == ',' || !at[length])) return true;
+    }
+    return false;
 }
 
 bool oclora_quirk_covers(const char *subject, const char *file, const char *defines)

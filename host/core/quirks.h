@@ -11,7 +11,8 @@ enum {
     OCLORA_QUIRK_FEATURE = 1, /* a feature is not used; subject: fp16, fp64, subgroups, ... */
     OCLORA_QUIRK_KERNEL = 2,  /* a kernel is not launched; subject: "file" or "file:part of defines" */
     OCLORA_QUIRK_REFUSE = 3,  /* no context is made on the device */
-    OCLORA_QUIRK_ALLOC = 4    /* the largest allocation is `limit` bytes */
+    OCLORA_QUIRK_ALLOC = 4,   /* the largest allocation is `limit` bytes */
+    OCLORA_QUIRK_BINARIES = 5 /* built kernels are not kept on disk; holds also where quirks are ignored */
 };
 
 typedef struct oclora_quirk {
@@ -44,6 +45,11 @@ bool oclora_quirk_lifted(const oclora_quirk *quirk, const oclora_record *record,
 /* OCLORA_FEATURE_* of a name, 0 if there is none. */
 uint32_t oclora_feature_of_name(const char *name);
 const char *oclora_quirk_effect_name(uint32_t effect); /* "kernel disabled"; never NULL */
+
+/* Whether OCLORA_IGNORE_QUIRKS, whose value is `list` (NULL = unset), names the quirk: "1" (or any
+ * other text without an id in it) ignores all, a list of ids with commas only those, "" and "0" none.
+ * `id` "": whether all are ignored. */
+bool oclora_quirk_ignored(const char *list, const char *id);
 
 /* Whether `subject` ("file" or "file:part") speaks of this kernel file and defines. */
 bool oclora_quirk_covers(const char *subject, const char *file, const char *defines);

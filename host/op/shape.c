@@ -7,9 +7,9 @@ static uint32_t span_of(const oclora_stream *stream)
 }
 
 static oclora_status launch(oclora_stream *stream, const char *entry, const oclora_arg_list *list,
-                            const oclora_tensor *shape, oclora_error *err)
+                            const oclora_tensor *shape, uint32_t span, oclora_error *err)
 {
-    const oclora_row_cut cut = {span_of(stream), 1};
+    const oclora_row_cut cut = {span, 1};
     const oclora_kernel_ref kernel = {"shape", entry, ""};
     return oclora_launch_cut(stream, &kernel, list, shape, cut, err);
 }
@@ -52,7 +52,7 @@ oclora_status oclora_concat_run(oclora_stream *stream, const oclora_op_call *cal
     oclora_args_u32(&list, dim);
     oclora_args_u32(&list, oclora_type_block_bytes(call->dst.type));
     oclora_args_u32(&list, span_of(stream));
-    return launch(stream, "concat", &list, &dst, err);
+    return launch(stream, "concat", &list, &dst, span_of(stream), err);
 }
 
 bool oclora_repeat_supported(const oclora_context *context, const oclora_op_call *call)
@@ -74,7 +74,7 @@ oclora_status oclora_repeat_run(oclora_stream *stream, const oclora_op_call *cal
     oclora_args_nb(&list, &call->src[0]);
     oclora_args_u32(&list, oclora_type_block_bytes(call->dst.type));
     oclora_args_u32(&list, span_of(stream));
-    return launch(stream, "repeat", &list, &call->dst, err);
+    return launch(stream, "repeat", &list, &call->dst, span_of(stream), err);
 }
 
 /* Ranks are counted in quadratic time: rows of expert scores, not of vocabularies. */
@@ -99,6 +99,11 @@ oclora_status oclora_argsort_run(oclora_stream *stream, const oclora_op_call *ca
     oclora_args_nb123(&list, &call->dst);
     oclora_args_nb123(&list, &call->src[0]);
     oclora_args_u32(&list, call->params.i[0] != 0);
-    oclora_args_u32(&list, span_of(stream));
-    return launch(stream, "argsort", &list, &call->dst, err);
+    /* A work-item compares `span` elements with all others: about 2^15 steps, so that long rows are
+     * shared among all cores (and llvmpipe, which ends loops at 2^16, sorts them). */
+    const uint64_t most = 32768 / (call->dst.ne[0] ? call->dst.ne[0] : 1);
+    uint32_t span = span_of(stream);
+    if (span > most) span = most ? (uint32_t)most : 1;
+    oclora_args_u32(&list, span);
+    return launch(stream, "argsort", &list, &call->dst, span, err);
 }

@@ -60,6 +60,19 @@ static void test_covering(void)
     CHECK(!oclora_quirk_covers("matmul_panel:TYPE=1", "matmul_panel", "-DA_TYPE=1"));
 }
 
+static void test_ignoring(void)
+{
+    CHECK(!oclora_quirk_ignored(NULL, "nvidia-440"));
+    CHECK(!oclora_quirk_ignored("", "nvidia-440"));
+    CHECK(!oclora_quirk_ignored("0", "nvidia-440"));
+    CHECK(oclora_quirk_ignored("1", "nvidia-440"));
+    CHECK(oclora_quirk_ignored("1", "")); /* all of them */
+    CHECK(oclora_quirk_ignored("beignet,nvidia-440", "nvidia-440"));
+    CHECK(!oclora_quirk_ignored("beignet", "nvidia-440"));
+    CHECK(!oclora_quirk_ignored("neo-4gib-hd", "neo-4gib"));
+    CHECK(!oclora_quirk_ignored("beignet", ""));
+}
+
 static void test_every_entry_is_whole(void)
 {
     for (const oclora_quirk *quirk = oclora_quirks; quirk->id; quirk++) {
@@ -68,6 +81,7 @@ static void test_every_entry_is_whole(void)
         CHECK(named);
         if (!named) continue;
         CHECK(quirk->citation[0] != '\0');
+        CHECK(strlen(quirk->citation) < 160); /* an error's text holds it whole */
         CHECK(quirk->platform[0] || quirk->vendor[0]);
         if (quirk->effect == OCLORA_QUIRK_FEATURE)
             CHECK(oclora_feature_of_name(quirk->subject) != 0);
@@ -199,6 +213,7 @@ int main(void)
         {"matching", test_matching},
         {"covering", test_covering},
         {"every entry is whole", test_every_entry_is_whole},
+        {"quirks are ignored all or by name", test_ignoring},
         {"record", test_record},
         {"failed kernel is disabled", test_failed_kernel_is_disabled},
         {"refused driver", test_refused_driver},

@@ -205,6 +205,17 @@ static bool device_wanted(const oclora_device *device)
     return !wanted || strstr(name, wanted);
 }
 
+static bool class_wanted(uint32_t device_class)
+{
+    const char *wanted = getenv("OCLORA_TEST_CLASS");
+    return !wanted || !strcmp(wanted, device_class == OCLORA_CLASS_CPU ? "cpu" : "gpu");
+}
+
+uint64_t oclora_test_size(uint64_t size, uint64_t small)
+{
+    return getenv("OCLORA_TEST_SMALL") ? small : size;
+}
+
 void oclora_test_each_device(int classes, void (*run)(const oclora_test_device *device))
 {
     oclora_error err = {0};
@@ -214,12 +225,11 @@ void oclora_test_each_device(int classes, void (*run)(const oclora_test_device *
     for (size_t i = 0; i < count; i++) {
         if (!device_wanted(&devices[i])) continue;
         used++;
-        run_on(&devices[i], devices[i].device_class, run);
-        if (classes == OCLORA_TEST_BOTH_CLASSES)
-            run_on(&devices[i],
-                   devices[i].device_class == OCLORA_CLASS_CPU ? OCLORA_CLASS_GPU
-                                                               : OCLORA_CLASS_CPU,
-                   run);
+        const uint32_t own = devices[i].device_class;
+        const uint32_t other = own == OCLORA_CLASS_CPU ? OCLORA_CLASS_GPU : OCLORA_CLASS_CPU;
+        const bool both = classes == OCLORA_TEST_BOTH_CLASSES;
+        if (!both || class_wanted(own)) run_on(&devices[i], own, run);
+        if (both && class_wanted(other)) run_on(&devices[i], other, run);
     }
     oclora_release(oclora_test_env(), devices);
     if (!used) oclora_test_skip("none of %zu installed OpenCL devices was asked for", count);

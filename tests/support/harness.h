@@ -46,7 +46,8 @@ long oclora_test_live_allocations(void);
 
 /* Calls `run` once for every device of every installed OpenCL runtime (and, where `classes` says
  * so, once per device class), each with a fresh context and stream; prints which. OCLORA_TEST_DEVICE
- * limits it to devices whose "platform / name" contains that text. */
+ * limits it to devices whose "platform / name" contains that text, OCLORA_TEST_CLASS ("cpu" or "gpu")
+ * to one class where both were asked for. */
 typedef struct oclora_test_device {
     const oclora_device *device;
     oclora_context *context;
@@ -55,6 +56,10 @@ typedef struct oclora_test_device {
 } oclora_test_device;
 enum { OCLORA_TEST_OWN_CLASS = 0, OCLORA_TEST_BOTH_CLASSES = 1 };
 void oclora_test_each_device(int classes, void (*run)(const oclora_test_device *device));
+
+/* `size`, or `small` where OCLORA_TEST_SMALL is set: simulators need seconds for what a runtime does
+ * in microseconds. */
+uint64_t oclora_test_size(uint64_t size, uint64_t small);
 
 /* xoshiro-style generator; the seed is printed on failure and set by OCLORA_TEST_SEED. */
 uint32_t oclora_test_random(void);

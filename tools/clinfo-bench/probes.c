@@ -284,6 +284,21 @@ static void probe_local_memory(const probe *p)
     answer(p, !code && sums[31] == n, text);
 }
 
+/* Some drivers end a loop after so many rounds, as if a shader hung: every sum is wrong then. */
+static void probe_long_loop(const probe *p)
+{
+    const char *source =
+        "__kernel void probe(__global int *y) { uint x = 1, n = (uint)get_global_size(0) * 4096u;\n"
+        " if (get_global_id(0)) { y[get_global_id(0)] = EXPECTED; return; }\n"
+        " for (uint i = 0; i < n; i++) x = x * 1664525u + 1013904223u + (x >> 16);\n"
+        " y[0] = (int)(x >> 1); }";
+    uint32_t x = 1;
+    char options[40];
+    for (uint32_t i = 0; i < 64 * 4096; i++) x = x * 1664525u + 1013904223u + (x >> 16);
+    snprintf(options, sizeof options, "-DEXPECTED=%u", x >> 1);
+    answer(p, run_ints(p, source, options, (int)(x >> 1)), p->raw->log);
+}
+
 oclora_status bench_step_probes(bench_child *child, oclora_error *err)
 {
     static const struct {
@@ -295,6 +310,7 @@ oclora_status bench_step_probes(bench_child *child, oclora_error *err)
         {"half_storage", 0, probe_half_storage},
         {"work_group_size", 0, probe_work_group},
         {"local_memory", 0, probe_local_memory},
+        {"long_loop", 0, probe_long_loop},
         {"fp16", OCLORA_FEATURE_FP16, probe_fp16},
         {"fp64", OCLORA_FEATURE_FP64, probe_fp64},
         {"subgroups", OCLORA_FEATURE_SUBGROUPS, probe_subgroups},

@@ -1,5 +1,7 @@
 #include "tools/clinfo-bench/report.h"
 
+#include "host/core/quirks.h"
+
 #include <openssl/evp.h>
 
 #include <errno.h>
@@ -136,6 +138,24 @@ static bool is_basic(const char *kernel)
     return !strncmp(kernel, "probe", 5) || !strncmp(kernel, "matmul_p", 8);
 }
 
+/* Whether the engine refuses the driver for a known fault that this run does not disprove. */
+static bool is_refused(const json_t *device, bool degraded)
+{
+    size_t i;
+    json_t *quirk;
+    json_array_foreach(json_object_get(device, "quirks"), i, quirk)
+    {
+        const char *retest = bench_text(quirk, "retest");
+        if (strcmp(bench_text(quirk, "effect"), oclora_quirk_effect_name(OCLORA_QUIRK_REFUSE)) ||
+            json_is_true(json_object_get(quirk, "lifted")))
+            continue;
+        const json_t *probe =
+            strncmp(retest, "probe ", 6) ? NULL : bench_find_item(device, "probes", retest + 6);
+        if (probe ? !json_is_true(json_object_get(probe, "found")) : degraded) return true;
+    }
+    return false;
+}
+
 void bench_judge_device(json_t *device)
 {
     const char *section_name;
@@ -162,7 +182,7 @@ void bench_judge_device(json_t *device)
     }
     json_object_set_new(device, "failed_kernels", failed);
     bool known = bench_text(device, "class")[0] != '\0';
-    bool basics = passed || !lost;
+    bool basics = (passed || !lost) && !is_refused(device, degraded);
     json_object_set_new(device, "verdict",
                         json_string(!known || !basics ? "unusable"
                                     : degraded        ? "degraded"
