@@ -35,8 +35,6 @@ static oclora_status check_targets(oclora_base *base, const char *name,
             snprintf(missing + used, sizeof missing - used, "%s%.72s", used > 0 ? ", " : "",
                      module);
     }
-    if (image->n_modules == 0)
-        return oclora_fail(err, OCLORA_MODULE_MISMATCH, "adapter '%s' adapts no module", name);
     if (n_missing == 0) return OCLORA_OK;
     return oclora_fail(err, OCLORA_MODULE_MISMATCH,
                        "adapter '%s': %zu of %zu modules have no base weight on this device: %s%s; "
@@ -92,9 +90,6 @@ static oclora_status bind_module(oclora_pool *pool, oclora_adapter_image *image,
                                  oclora_module *module, oclora_pool_site *site, oclora_error *err)
 {
     const oclora_weight *weight = find_weight(pool->base, module->name);
-    if (weight == NULL) /* removed since check_targets */
-        return oclora_fail(err, OCLORA_MODULE_MISMATCH, "module %s: its base weight is gone",
-                           module->name);
     if (weight->ambiguous)
         return oclora_fail(err, OCLORA_AMBIGUOUS_WEIGHT,
                            "module %s: two loaded models hold a weight of this name; load one of "
@@ -232,11 +227,30 @@ static oclora_status sort_sites(oclora_pool_adapter *adapter, oclora_error *err)
     return OCLORA_OK;
 }
 
+/* With the base held: a weight that another thread frees meanwhile is gone before or after, and one
+ * that it uploads is there whole or not at all. */
+static oclora_status bind_modules(oclora_pool *pool, oclora_pool_adapter *adapter,
+                                  oclora_error *err)
+{
+    oclora_adapter_image *image = adapter->image;
+    oclora_base_hold(pool->base);
+    oclora_status status = check_targets(pool->base, adapter->name, image, err);
+    const bool found = status == OCLORA_OK;
+    for (size_t i = 0; i < image->n_modules && status == OCLORA_OK; i++) {
+        status = bind_module(pool, image, &image->modules[i], &adapter->sites[i], err);
+        if (status == OCLORA_OK) describe_site(adapter, &image->modules[i], &adapter->sites[i]);
+    }
+    oclora_base_let_go(pool->base);
+    if (status == OCLORA_OK || !found) return status;
+    return oclora_error_prefix(err, status, "adapter '%s'", adapter->name);
+}
+
 oclora_status oclora_pool_adapter_create(oclora_pool_adapter **out, oclora_pool *pool,
                                          const char *name, oclora_adapter_image *image,
                                          oclora_error *err)
 {
-    OCLORA_TRY(check_targets(pool->base, name, image, err));
+    if (image->n_modules == 0)
+        return oclora_fail(err, OCLORA_MODULE_MISMATCH, "adapter '%s' adapts no module", name);
     oclora_pool_adapter *adapter = oclora_alloc(&pool->env, 1, sizeof *adapter);
     if (adapter == NULL) return oclora_fail_memory(err, sizeof *adapter, name);
     oclora_status status = OCLORA_OK;
@@ -250,11 +264,8 @@ oclora_status oclora_pool_adapter_create(oclora_pool_adapter **out, oclora_pool 
         status = oclora_fail_memory(err, image->n_modules * sizeof *adapter->sites, name);
         goto fail;
     }
-    for (size_t i = 0; i < image->n_modules && status == OCLORA_OK; i++) {
-        status = bind_module(pool, image, &image->modules[i], &adapter->sites[i], err);
-        if (status == OCLORA_OK) describe_site(adapter, &image->modules[i], &adapter->sites[i]);
-    }
-    if (status != OCLORA_OK) goto prefix;
+    status = bind_modules(pool, adapter, err);
+    if (status != OCLORA_OK) goto fail;
     status = pack_vectors(pool, adapter, err);
     if (status == OCLORA_OK) status = sort_sites(adapter, err);
     if (status != OCLORA_OK) goto fail;
@@ -263,8 +274,6 @@ oclora_status oclora_pool_adapter_create(oclora_pool_adapter **out, oclora_pool 
     *out = adapter;
     return OCLORA_OK;
 
-prefix:
-    status = oclora_error_prefix(err, status, "adapter '%s'", name);
 fail:
     adapter->image = NULL; /* stays the caller's */
     oclora_pool_adapter_destroy(pool, adapter);

@@ -12,6 +12,7 @@ typedef struct entry {
 struct oclora_base {
     oclora_env env;
     oclora_context *context;
+    pthread_rwlock_t use; /* read: weights are used; write: they come and go. Taken before `lock` */
     pthread_mutex_t lock;
     entry *entries;
     size_t count;
@@ -32,12 +33,27 @@ oclora_status oclora_base_create(oclora_base **out, oclora_context *context, ocl
     if (!base) return oclora_fail_memory(err, sizeof *base, "a registry of base weights");
     base->env = *env;
     base->context = context;
-    if (pthread_mutex_init(&base->lock, NULL)) {
+    const bool has_lock = pthread_mutex_init(&base->lock, NULL) == 0;
+    if (!has_lock || pthread_rwlock_init(&base->use, NULL)) {
+        if (has_lock) pthread_mutex_destroy(&base->lock);
         oclora_release(env, base);
         return oclora_fail(err, OCLORA_INTERNAL, "a mutex could not be made for base weights");
     }
     *out = base;
     return OCLORA_OK;
+}
+
+void oclora_base_hold(oclora_base *base)
+{
+    pthread_rwlock_rdlock(&base->use);
+}
+void oclora_base_change(oclora_base *base)
+{
+    pthread_rwlock_wrlock(&base->use);
+}
+void oclora_base_let_go(oclora_base *base)
+{
+    pthread_rwlock_unlock(&base->use);
 }
 
 void oclora_base_destroy(oclora_base *base)
@@ -47,6 +63,7 @@ void oclora_base_destroy(oclora_base *base)
     for (size_t i = 0; i < base->count; i++) oclora_release(&env, base->entries[i].weight);
     oclora_release(&env, base->entries);
     pthread_mutex_destroy(&base->lock);
+    pthread_rwlock_destroy(&base->use);
     oclora_release(&env, base);
 }
 
@@ -133,9 +150,11 @@ static void remove_entry(oclora_base *base, entry *e)
 
 void oclora_base_remove(oclora_base *base, const oclora_weight *weight)
 {
+    oclora_base_change(base);
     pthread_mutex_lock(&base->lock);
     remove_entry(base, &base->entries[weight->id]);
     pthread_mutex_unlock(&base->lock);
+    oclora_base_let_go(base);
 }
 
 oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
@@ -146,8 +165,8 @@ oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
     if (!plain) return oclora_fail_memory(err, (size_t)weight->bytes, "unpacking a base weight");
     oclora_status status = oclora_weight_read(weight, stream, 0, plain, weight->bytes, err);
     if (status == OCLORA_OK)
-        status = oclora_stream_write(stream, weight->buffer, weight->offset, plain, weight->bytes,
-                                     err);
+        status =
+            oclora_stream_write(stream, weight->buffer, weight->offset, plain, weight->bytes, err);
     if (status == OCLORA_OK) status = oclora_stream_finish(stream, err);
     if (status == OCLORA_OK) base->entries[weight->id].weight->layout = OCLORA_LAYOUT_PLAIN;
     oclora_release(&base->env, plain);
@@ -156,12 +175,14 @@ oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
 
 void oclora_base_remove_buffer(oclora_base *base, const oclora_buffer *buffer)
 {
+    oclora_base_change(base);
     pthread_mutex_lock(&base->lock);
     for (size_t i = 0; i < base->count; i++) {
         entry *e = &base->entries[i];
         if (e->weight && e->weight->buffer == buffer) remove_entry(base, e);
     }
     pthread_mutex_unlock(&base->lock);
+    oclora_base_let_go(base);
 }
 
 const oclora_weight *oclora_base_find(oclora_base *base, const char *name)

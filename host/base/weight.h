@@ -21,8 +21,16 @@ typedef struct oclora_weight {
 } oclora_weight;
 
 /* The weights of one model on one device: name -> weight. Ids are dense and never reused. Thread
- * rule: any thread (locked inside); returned weights live until the base is destroyed or removed. */
+ * rule: any thread (locked inside); returned weights live until the base is destroyed or removed.
+ * Whoever did not add a weight uses it between hold and let_go. */
 typedef struct oclora_base oclora_base;
+
+/* Until let_go no weight is removed and none is half written; several threads may hold. */
+void oclora_base_hold(oclora_base *base);
+/* Until let_go nobody holds: for adding a weight together with its bytes. Not to be called while
+ * holding; weights are not to be removed before let_go. */
+void oclora_base_change(oclora_base *base);
+void oclora_base_let_go(oclora_base *base);
 
 oclora_status oclora_base_create(oclora_base **out, oclora_context *context, oclora_error *err);
 void oclora_base_destroy(oclora_base *base);
@@ -33,10 +41,10 @@ void oclora_base_destroy(oclora_base *base);
 oclora_status oclora_base_add(oclora_base *base, const char *name, oclora_type type, uint32_t d_in,
                               uint32_t d_out, oclora_buffer *buffer, uint64_t offset,
                               const oclora_weight **out, oclora_error *err);
-/* Forgets all weights in `buffer` (it is about to be freed). */
+/* Forgets all weights in `buffer` (it is about to be freed). Waits for those who hold the base. */
 void oclora_base_remove_buffer(oclora_base *base, const oclora_buffer *buffer);
 
-/* Forgets one weight: its bytes are about to be something else. */
+/* Forgets one weight: its bytes are about to be something else. Waits as above. */
 void oclora_base_remove(oclora_base *base, const oclora_weight *weight);
 
 /* Turns the weight's bytes into PLAIN order where they lie, for good, for readers that know no other.

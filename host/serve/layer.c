@@ -9,8 +9,7 @@ bool oclora_layer_type_served(oclora_type type)
     return oclora_panel_fits(type, 256, OCLORA_PANEL_ROWS);
 }
 
-static oclora_status check_spec(oclora_engine *engine, const oclora_layer_spec *spec,
-                                oclora_error *err)
+static oclora_status check_spec(const oclora_layer_spec *spec, oclora_error *err)
 {
     const uint64_t row = oclora_type_row_bytes(spec->type, spec->d_in);
     if (!oclora_layer_type_served(spec->type))
@@ -32,8 +31,6 @@ static oclora_status check_spec(oclora_engine *engine, const oclora_layer_spec *
         if (!isfinite(spec->bias[i]))
             return oclora_fail(err, OCLORA_NOT_FINITE, "weight '%s': bias value %u is not finite",
                                spec->name, i);
-    if (oclora_base_find(engine->base, spec->name) != NULL)
-        return oclora_fail(err, OCLORA_ALREADY_EXISTS, "a weight called '%s' exists", spec->name);
     return OCLORA_OK;
 }
 
@@ -66,6 +63,8 @@ static oclora_status fill_layer(oclora_layer *layer, const oclora_layer_spec *sp
                                 oclora_error *err)
 {
     oclora_engine *engine = layer->engine;
+    if (oclora_base_find(engine->base, spec->name) != NULL)
+        return oclora_fail(err, OCLORA_ALREADY_EXISTS, "a weight called '%s' exists", spec->name);
     OCLORA_TRY(oclora_buffer_create(&layer->buffer, engine->context, spec->data_bytes, err));
     OCLORA_TRY(oclora_base_add(engine->base, spec->name, spec->type, spec->d_in, spec->d_out,
                                layer->buffer, 0, &layer->weight, err));
@@ -76,11 +75,14 @@ static oclora_status fill_layer(oclora_layer *layer, const oclora_layer_spec *sp
 oclora_status oclora_layer_create(oclora_layer **out, oclora_engine *engine,
                                   const oclora_layer_spec *spec, oclora_error *err)
 {
-    OCLORA_TRY(check_spec(engine, spec, err));
+    OCLORA_TRY(check_spec(spec, err));
     oclora_layer *layer = oclora_alloc(&engine->env, 1, sizeof *layer);
     if (layer == NULL) return oclora_fail_memory(err, sizeof *layer, spec->name);
     layer->engine = engine;
+    /* Nobody finds the weight before its bytes are there, nor makes another of its name. */
+    oclora_base_change(engine->base);
     const oclora_status status = fill_layer(layer, spec, err);
+    oclora_base_let_go(engine->base);
     if (status != OCLORA_OK) {
         oclora_layer_destroy(layer);
         return status;

@@ -1,0 +1,41 @@
+# A fake OpenCL driver, and what several threads do on it. Built with ThreadSanitizer
+# (-DOCLORA_SANITIZE=thread) these tests look for data races: drivers that were built without it bring
+# threads it does not know, the fake one does not.
+set(S "${CMAKE_CURRENT_SOURCE_DIR}/support/fake_cl")
+set(fake_icd "${PROJECT_BINARY_DIR}/tests/fake-icd")
+add_library(fake_cl MODULE "${S}/objects.c" "${S}/queue.c")
+target_link_libraries(fake_cl PRIVATE oclora_options Threads::Threads)
+set_target_properties(fake_cl PROPERTIES C_VISIBILITY_PRESET default
+    LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+file(GENERATE OUTPUT "${fake_icd}/fake.icd" CONTENT "$<TARGET_FILE:fake_cl>\n")
+set(fake_environment "OCL_ICD_VENDORS=${fake_icd};OCLORA_FAKE_CL=$<TARGET_FILE:fake_cl>"
+    "OCLORA_CACHE_DIR=${PROJECT_BINARY_DIR}/test-cache"
+    "TSAN_OPTIONS=exitcode=66 second_deadlock_stack=1"
+    "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp")
+add_custom_target(thread_tests)
+
+function(oclora_add_thread_test name)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    target_link_libraries(${name} PRIVATE oclora_test_support)
+    target_compile_definitions(${name} PRIVATE OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data"
+        OCLORA_BUILD_DIR="${PROJECT_BINARY_DIR}")
+    add_dependencies(${name} fake_cl)
+    add_dependencies(thread_tests ${name})
+    add_test(NAME ${name} COMMAND ${name})
+    add_test(NAME ${name}_full COMMAND ${name} 30000)
+    set_tests_properties(${name} PROPERTIES LABELS "unit;thread;tenant" TIMEOUT 300)
+    set_tests_properties(${name}_full PROPERTIES LABELS "full;thread;tenant" TIMEOUT 1800)
+    set_tests_properties(${name} ${name}_full PROPERTIES ENVIRONMENT "${fake_environment}")
+    if(OCLORA_SANITIZE MATCHES thread)
+        # The detector is on: it reports a race made on purpose.
+        add_test(NAME ${name}_race COMMAND ${name} race)
+        set_tests_properties(${name}_race PROPERTIES LABELS "unit;thread" TIMEOUT 60
+            PASS_REGULAR_EXPRESSION "ThreadSanitizer: data race" ENVIRONMENT "${fake_environment}")
+    endif()
+endfunction()
+
+if(TARGET oclora)
+    add_executable(plugin_threads "${CMAKE_CURRENT_SOURCE_DIR}/plugin/threads.c")
+    oclora_add_thread_test(plugin_threads)
+    add_dependencies(plugin_threads oclora)
+endif()
