@@ -1,4 +1,5 @@
 #include "host/adapter/image.h"
+#include "host/file/hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +7,7 @@
 struct oclora_blob {
     void *data;
     uint64_t bytes;
-    uint8_t hash[32];
+    uint8_t hash[16];
 };
 
 uint64_t oclora_factor_row_bytes(oclora_type type, uint32_t cols)
@@ -132,15 +133,18 @@ oclora_status oclora_image_finish(oclora_adapter_image *image, oclora_error *err
     return OCLORA_OK;
 }
 
-/* The digest of a head and of the values' digest, so that shape and type take part. */
+/* Shape and type take part. */
 static bool hash_factor(oclora_factor *factor)
 {
-    struct {
-        uint32_t type, rows, cols, zero;
-        uint8_t values[32];
-    } head = {factor->type, factor->rows, factor->cols, 0, {0}};
-    return oclora_sha256(factor->data, oclora_factor_bytes(factor), head.values) &&
-           oclora_sha256(&head, sizeof head, factor->hash);
+    const uint32_t head[4] = {factor->type, factor->rows, factor->cols, 0};
+    return oclora_mark(head, sizeof head, factor->data, oclora_factor_bytes(factor), factor->hash);
+}
+
+static bool same_bytes(const oclora_blob *blob, const oclora_factor *factor, const void *data)
+{
+    return memcmp(blob->hash, factor->hash, sizeof blob->hash) == 0 &&
+           blob->bytes == oclora_factor_bytes(factor) &&
+           memcmp(blob->data, data, (size_t)blob->bytes) == 0;
 }
 
 static oclora_status keep_blob(oclora_adapter_image *image, oclora_factor *factor, void *data,
@@ -148,7 +152,7 @@ static oclora_status keep_blob(oclora_adapter_image *image, oclora_factor *facto
 {
     if (!hash_factor(factor)) return oclora_fail_memory(err, 0, "factor hash");
     for (size_t i = 0; i < image->n_blobs; i++) {
-        if (memcmp(image->blobs[i].hash, factor->hash, sizeof factor->hash) == 0) {
+        if (same_bytes(&image->blobs[i], factor, data)) {
             factor->data = image->blobs[i].data;
             oclora_release(&image->env, data);
             return OCLORA_OK;

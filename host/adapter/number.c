@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { Q8_BLOCK = 32, Q8_BYTES = 34 };
+enum { Q8_BLOCK = 32, Q8_BYTES = 34, CHUNK = 64 };
 
 static uint32_t bits_of(float value)
 {
@@ -20,14 +20,22 @@ static float float_of(uint32_t bits)
     return value;
 }
 
-float oclora_f16_to_f32(uint16_t half)
+/* Without branches, so that loops over it can be vectorised: shifting exponent and mantissa into
+ * place and multiplying by 2^112 corrects the bias and normalises subnormals in one exact step;
+ * infinities and NaNs take the other value. */
+static uint32_t widen_half(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     uint32_t magnitude = half & 0x7fffu;
-    if (magnitude >= 0x7c00u) return float_of(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
-    /* Shifting exponent and mantissa into place and multiplying by 2^112 corrects the bias and
-     * normalises subnormals in one exact step. */
-    return float_of(sign | bits_of(float_of(magnitude << 13) * 0x1p112f));
+    uint32_t finite = bits_of(float_of(magnitude << 13) * 0x1p112f);
+    uint32_t endless = 0x7f800000u | (magnitude & 0x3ffu) << 13;
+    uint32_t mask = 0u - (uint32_t)(magnitude >= 0x7c00u);
+    return sign | (finite & ~mask) | (endless & mask);
+}
+
+float oclora_f16_to_f32(uint16_t half)
+{
+    return float_of(widen_half(half));
 }
 
 uint16_t oclora_f32_to_f16(float value)
@@ -57,13 +65,30 @@ uint16_t oclora_f32_to_bf16(float value)
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-static void widen_16(oclora_type type, const uint8_t *source, size_t count, float *out)
+static uint16_t load_16(const uint8_t *source)
 {
-    for (size_t i = 0; i < count; i++) {
-        uint16_t raw;
-        memcpy(&raw, source + 2 * i, sizeof raw);
-        out[i] = type == OCLORA_TYPE_F16 ? oclora_f16_to_f32(raw) : oclora_bf16_to_f32(raw);
-    }
+    uint16_t raw;
+    memcpy(&raw, source, sizeof raw);
+    return raw;
+}
+
+/* Loops of a constant length are what the compiler vectorises at -O2. */
+static void widen_f16(const uint8_t *source, size_t count, float *out)
+{
+    size_t i = 0;
+    for (; i + CHUNK <= count; i += CHUNK)
+        for (size_t j = 0; j < CHUNK; j++)
+            out[i + j] = float_of(widen_half(load_16(source + 2 * (i + j))));
+    for (; i < count; i++) out[i] = float_of(widen_half(load_16(source + 2 * i)));
+}
+
+static void widen_bf16(const uint8_t *source, size_t count, float *out)
+{
+    size_t i = 0;
+    for (; i + CHUNK <= count; i += CHUNK)
+        for (size_t j = 0; j < CHUNK; j++)
+            out[i + j] = float_of((uint32_t)load_16(source + 2 * (i + j)) << 16);
+    for (; i < count; i++) out[i] = oclora_bf16_to_f32(load_16(source + 2 * i));
 }
 
 static void widen_q8_0(const uint8_t *source, size_t count, float *out)
@@ -94,8 +119,10 @@ bool oclora_widen(oclora_type type, const void *source, size_t count, float *out
         if (count != 0) memcpy(out, source, count * sizeof *out);
         return true;
     case OCLORA_TYPE_F16:
+        widen_f16(source, count, out);
+        return true;
     case OCLORA_TYPE_BF16:
-        widen_16(type, source, count, out);
+        widen_bf16(source, count, out);
         return true;
     case OCLORA_TYPE_F64:
         widen_f64(source, count, out);
@@ -147,27 +174,40 @@ size_t oclora_narrow_bf16(const float *values, size_t count, uint16_t *out)
     return count;
 }
 
-/* As ggml's files have it: d = max|x| / 127 stored in f16, values rounded from x / d in f32. */
-static bool narrow_block(const float *values, size_t count, uint8_t *block)
+/* The whole number next to x, halves away from zero, for |x| below 2^22; as roundf. The largest
+ * float below 1/2 is added, since 1/2 would carry the float before a half over the edge. */
+static int32_t round_away(float x)
 {
-    float largest = 0.0f;
-    for (size_t i = 0; i < count; i++) largest = fmaxf(largest, fabsf(values[i]));
-    float step = largest / 127.0f;
+    return (int32_t)(x + float_of((bits_of(x) & 0x80000000u) | bits_of(0x1.fffffep-2f)));
+}
+
+/* As ggml's files have it: d = max|x| / 127 stored in f16, values rounded from x / d in f32. */
+static bool narrow_block(const float *values, uint8_t *block)
+{
+    int32_t largest = 0; /* positive floats are in order as whole numbers too */
+    for (size_t i = 0; i < Q8_BLOCK; i++) {
+        int32_t magnitude = (int32_t)(bits_of(values[i]) & 0x7fffffffu);
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    float step = float_of((uint32_t)largest) / 127.0f;
     uint16_t half = oclora_f32_to_f16(step);
     float inverse = step != 0.0f ? 1.0f / step : 0.0f;
     if (!isfinite(inverse)) inverse = 0.0f; /* a subnormal step rounds to f16 zero as well */
     memcpy(block, &half, sizeof half);
-    for (size_t i = 0; i < Q8_BLOCK; i++) {
-        int8_t value = i < count ? (int8_t)roundf(values[i] * inverse) : 0;
-        memcpy(block + 2 + i, &value, 1);
-    }
+    int8_t rounded[Q8_BLOCK];
+    for (size_t i = 0; i < Q8_BLOCK; i++) rounded[i] = (int8_t)round_away(values[i] * inverse);
+    memcpy(block + sizeof half, rounded, sizeof rounded);
     return (half & 0x7c00u) != 0x7c00u;
 }
 
 size_t oclora_narrow_q8_0(const float *values, size_t count, void *out)
 {
     uint8_t *block = out;
-    for (size_t i = 0; i < count; i += Q8_BLOCK, block += Q8_BYTES)
-        if (!narrow_block(values + i, count - i < Q8_BLOCK ? count - i : Q8_BLOCK, block)) return i;
-    return count;
+    size_t i = 0;
+    for (; i + Q8_BLOCK <= count; i += Q8_BLOCK, block += Q8_BYTES)
+        if (!narrow_block(values + i, block)) return i;
+    if (i == count) return count;
+    float rest[Q8_BLOCK] = {0};
+    memcpy(rest, values + i, (count - i) * sizeof *rest);
+    return narrow_block(rest, block) ? count : i;
 }

@@ -15,7 +15,7 @@ typedef struct oclora_device_blob oclora_device_blob;
 typedef struct oclora_pool_part {
     const void *host;
     uint64_t bytes;
-    uint64_t key;             /* head of the SHA-256 */
+    uint64_t key;             /* head of a hash */
     oclora_device_blob *blob; /* NULL: not on the device */
     struct oclora_pool_part *next;
     struct oclora_pool_part *previous;

@@ -30,7 +30,7 @@ typedef struct oclora_factor {
     uint32_t rows;
     uint32_t cols;
     void *data; /* owned by the image; equal factors of one image share it; never written to */
-    uint8_t hash[32]; /* SHA-256 of type, shape and values: equal factors share device memory */
+    uint8_t hash[16]; /* oclora_mark of type, shape and values: equal factors share device memory */
 } oclora_factor;
 
 /* Bytes of one row; a Q8_0 row is padded with zeros to whole blocks of 32. */

@@ -1,4 +1,4 @@
-/* hash.h - SHA-256 of a large file beside other work. */
+/* hash.h - SHA-256 of a large file beside other work, and quick marks of pieces of one. */
 #ifndef OCLORA_FILE_HASH_H
 #define OCLORA_FILE_HASH_H
 
@@ -21,5 +21,12 @@ void oclora_hash_start(oclora_hash_job *job, const void *data, uint64_t size);
 
 /* Waits. False when the library could not get memory: the digest is then invalid. */
 bool oclora_hash_finish(oclora_hash_job *job);
+
+/* A mark of 16 bytes that tells pieces apart within this process: equal for equal heads and data,
+ * and no file can be made to collide, because it is keyed with the process's own random bytes.
+ * About seven times as fast as SHA-256. Whoever takes two pieces for one still compares their
+ * bytes. False when the library could not get memory. */
+bool oclora_mark(const void *head, size_t head_size, const void *data, uint64_t size,
+                 uint8_t mark[16]);
 
 #endif

@@ -192,7 +192,7 @@ static void test_others_stay(void)
                                            {"gpt-oss", "k_proj"},  {"gemma3", "q_proj"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char tensors[256];
-        uint8_t hash[32];
+        uint8_t hash[16];
         oclora_error err = {0};
         oclora_model_info model = model_of(cases[i][0]);
         snprintf(tensors, sizeof tensors,

@@ -48,6 +48,32 @@ static void test_bf16(void)
     CHECK_INT(oclora_f32_to_bf16(NAN) & 0x7fc0, 0x7fc0);
 }
 
+/* Blocks of 32 against the definition, with values at and beside every half. */
+static void test_q8_0_halves(void)
+{
+    for (int turn = 0; turn < 4000; turn++) {
+        float values[32];
+        uint8_t block[34];
+        for (int i = 0; i < 32; i++) {
+            const float half = (float)(oclora_test_random() % 254) - 126.5f;
+            const uint32_t beside = oclora_test_random() % 3;
+            values[i] = beside == 0   ? half
+                        : beside == 1 ? nextafterf(half, 1000.0f)
+                                      : nextafterf(half, -1000.0f);
+        }
+        values[turn % 32] = turn % 2 ? 127.0f : -127.0f; /* so that the step is 1 */
+        const float scale = turn % 4 < 2 ? 1.0f : oclora_test_uniform() + 1.5f;
+        for (int i = 0; i < 32; i++) values[i] *= scale;
+        float largest = 0.0f;
+        for (int i = 0; i < 32; i++) largest = fmaxf(largest, fabsf(values[i]));
+        const float inverse = 1.0f / (largest / 127.0f);
+        CHECK_INT(oclora_narrow_q8_0(values, 32, block), 32);
+        for (int i = 0; i < 32; i++)
+            if ((int8_t)block[2 + i] != (int8_t)roundf(values[i] * inverse))
+                CHECK_INT((int8_t)block[2 + i], roundf(values[i] * inverse));
+    }
+}
+
 static void test_finite(void)
 {
     float values[1000];
@@ -97,6 +123,7 @@ int main(void)
                                         {"f16 rounding", test_f16_rounding},
                                         {"bf16", test_bf16},
                                         {"finite", test_finite},
-                                        {"q8_0", test_q8_0}};
+                                        {"q8_0", test_q8_0},
+                                        {"q8_0 halves", test_q8_0_halves}};
     return oclora_test_main("number", tests, sizeof tests / sizeof tests[0]);
 }

@@ -12,7 +12,8 @@ if(NOT OCLORA_SANITIZE)
         "${H}/adapter/pool_blobs.c" "${H}/adapter/pool_query.c" "${H}/adapter/pool_residency.c"
         "${H}/adapter/bind.c" "${H}/adapter/image.c" "${H}/adapter/matrix.c" "${H}/adapter/narrow.c"
         "${H}/adapter/number.c" "${H}/base/bytes.c" "${H}/base/dequant.c" "${H}/base/layout.c"
-        "${H}/base/weight.c" "${H}/core/env.c" "${H}/core/error.c" "${H}/file/map.c")
+        "${H}/base/weight.c" "${H}/core/env.c" "${H}/core/error.c" "${H}/file/hash.c"
+        "${H}/file/map.c")
     set(T "${CMAKE_CURRENT_SOURCE_DIR}")
     add_executable(pool_threads "${T}/pool/threads.c" "${T}/pool/fake_device.c"
         "${T}/support/harness.c" ${pool_alone})
