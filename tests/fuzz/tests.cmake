@@ -1,7 +1,9 @@
-# libFuzzer targets, with clang: cmake -DCMAKE_C_COMPILER=clang -DOCLORA_FUZZ=ON, then
-# build/tests/fuzz_NAME CORPUS_DIR (tests/fuzz/make_corpus writes the first seeds).
-option(OCLORA_FUZZ "Build the fuzz targets (needs clang)" OFF)
+# Fuzz targets. libFuzzer: cmake -DCMAKE_C_COMPILER=clang -DOCLORA_FUZZ=ON; AFL++ the same with
+# afl-clang-fast. Then build/tests/fuzz_NAME CORPUS_DIR; tests/fuzz/make_corpus writes the first seeds.
+option(OCLORA_FUZZ "Build the fuzz targets (needs clang or afl-clang-fast)" OFF)
 if(OCLORA_FUZZ)
+    # The code under test must be instrumented too: without this the fuzzer is blind.
+    target_compile_options(oclora_host PRIVATE -fsanitize=fuzzer-no-link)
     file(GLOB fuzz_files CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/fuzz_*.c")
     foreach(path IN LISTS fuzz_files)
         get_filename_component(name "${path}" NAME_WE)
@@ -10,6 +12,8 @@ if(OCLORA_FUZZ)
             RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
         target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+        target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
         target_link_libraries(${name} PRIVATE oclora_host)
     endforeach()
+    target_sources(fuzz_config PRIVATE "${PROJECT_SOURCE_DIR}/plugin/ggml/config.c")
 endif()
