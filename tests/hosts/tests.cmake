@@ -30,6 +30,18 @@ if(TARGET ggml-oclora AND TARGET oclora-generate)
     oclora_add_host_test(refusals "${Python3_EXECUTABLE}"
         "${CMAKE_CURRENT_SOURCE_DIR}/hosts/refusals.py" --build "${PROJECT_BINARY_DIR}")
 
+    # Load: the control table within an unmodified llama-server, by LD_PRELOAD.
+    add_library(oclora_soak_control MODULE "${CMAKE_CURRENT_SOURCE_DIR}/hosts/soak_control.c")
+    set_target_properties(oclora_soak_control PROPERTIES PREFIX "" OUTPUT_NAME soak_control
+        LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    target_include_directories(oclora_soak_control SYSTEM PRIVATE "${OCLORA_LLAMA_DIR}/include")
+    target_link_libraries(oclora_soak_control PRIVATE oclora_options Threads::Threads
+        "${OCLORA_LLAMA_DIR}/lib/libggml.so" "${OCLORA_LLAMA_DIR}/lib/libggml-base.so")
+    add_test(NAME hosts_soak COMMAND "${Python3_EXECUTABLE}"
+        "${CMAKE_CURRENT_SOURCE_DIR}/hosts/soak.py" --build "${PROJECT_BINARY_DIR}" --minutes 3)
+    set_tests_properties(hosts_soak PROPERTIES LABELS "hosts;soak" TIMEOUT 1200
+        SKIP_RETURN_CODE 77 RUN_SERIAL ON ENVIRONMENT "OCLORA_LLAMA_DIR=${OCLORA_LLAMA_DIR}")
+
     # Needs OCLORA_LLAMA_PYTHON (tools/setup llama-python).
     oclora_add_host_test(python "${Python3_EXECUTABLE}"
         "${CMAKE_CURRENT_SOURCE_DIR}/hosts/python_host.py" --build "${PROJECT_BINARY_DIR}")
