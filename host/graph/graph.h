@@ -34,6 +34,7 @@ enum {
     OCLORA_OP_ARGSORT,
     OCLORA_OP_CLAMP,
     OCLORA_OP_ADD_ID,
+    OCLORA_OP_IM2COL, /* src[0] only has the kernel's shape */
     OCLORA_OP_COUNT
 };
 
@@ -72,7 +73,8 @@ typedef struct oclora_node_params {
     uint32_t variant; /* OCLORA_UNARY_*, OCLORA_GLU_*; ROPE: mode bits as ggml's (0 norm, 2 neox,
                          8, 24, 40 with sections) */
     int32_t i[4];     /* ROPE: n_dims, n_ctx_orig, widths of sections 0 | 1 << 16, 2 | 3 << 16; GLU:
-                         swapped; CONCAT: dim; ARGSORT: order */
+                         swapped; CONCAT: dim; ARGSORT: order; IM2COL: strides, paddings and
+                         dilations, each w | h << 16, and whether it has two dimensions */
     float f[8];       /* SCALE: scale, bias; norms: eps; SOFT_MAX, FLASH_ATTN: scale, max_bias,
                          softcap; ROPE: freq_base, freq_scale, ext_factor, attn_factor, beta_fast,
                          beta_slow; CLAMP: min, max; GLU: alpha, limit */

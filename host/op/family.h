@@ -35,6 +35,7 @@ OCLORA_OP_FAMILY(concat);
 OCLORA_OP_FAMILY(repeat);
 OCLORA_OP_FAMILY(argsort);
 OCLORA_OP_FAMILY(add_id);
+OCLORA_OP_FAMILY(im2col);
 
 /* ---- tensors ---- */
 static inline bool oclora_tensor_absent(const oclora_tensor *tensor)

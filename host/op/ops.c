@@ -50,6 +50,7 @@ static const oclora_op_entry table[OCLORA_OP_COUNT] = {
     [OCLORA_OP_ARGSORT] = FAMILY("argsort", 1, argsort),
     [OCLORA_OP_CLAMP] = FAMILY("clamp", 1, unary),
     [OCLORA_OP_ADD_ID] = FAMILY("add_id", 3, add_id),
+    [OCLORA_OP_IM2COL] = FAMILY("im2col", 2, im2col),
 };
 
 const char *oclora_op_name(uint32_t op)
@@ -92,6 +93,7 @@ static const char *const kernel_files[OCLORA_OP_COUNT] = {
     [OCLORA_OP_ARGSORT] = "shape",
     [OCLORA_OP_CLAMP] = "elementwise",
     [OCLORA_OP_ADD_ID] = "rows",
+    [OCLORA_OP_IM2COL] = "elementwise",
 };
 
 static bool kernel_enabled(const oclora_context *context, const oclora_op_call *call)

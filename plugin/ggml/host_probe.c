@@ -41,6 +41,7 @@ static const struct {
     {"ARGSORT", OCLORA_OP_ARGSORT, 0, false},
     {"CLAMP", OCLORA_OP_CLAMP, 0, false},
     {"ADD_ID", OCLORA_OP_ADD_ID, 0, false},
+    {"IM2COL", OCLORA_OP_IM2COL, 0, false},
     {"SQR", OCLORA_OP_UNARY, OCLORA_UNARY_SQR, false},
     {"SQRT", OCLORA_OP_UNARY, OCLORA_UNARY_SQRT, false},
     {"LOG", OCLORA_OP_UNARY, OCLORA_UNARY_LOG, false},
@@ -148,6 +149,9 @@ static oclora_status check_types(const oclora_host *host, oclora_error *err)
     X(struct ggml_tensor *, ggml_rope_ext,                                                         \
       (struct ggml_context *, struct ggml_tensor *, struct ggml_tensor *, struct ggml_tensor *,    \
        int, int, int, float, float, float, float, float, float))                                   \
+    X(struct ggml_tensor *, ggml_im2col,                                                           \
+      (struct ggml_context *, struct ggml_tensor *, struct ggml_tensor *, int, int, int, int, int, \
+       int, bool, int))                                                                            \
     X(struct ggml_cgraph *, ggml_new_graph_custom, (struct ggml_context *, size_t, bool))          \
     X(void, ggml_build_forward_expand, (struct ggml_cgraph *, struct ggml_tensor *))
 
@@ -234,6 +238,10 @@ static oclora_status check_params(const makers *make, struct ggml_context *ctx, 
     DEMAND(t->op_params[1] == 16 && t->op_params[2] == 2 && t->op_params[4] == 77);
     DEMAND(f32_param(t, 5) == 1e4f && f32_param(t, 6) == 0.5f && f32_param(t, 7) == 0.25f);
     DEMAND(f32_param(t, 8) == 1.5f && f32_param(t, 9) == 32.0f && f32_param(t, 10) == 2.0f);
+    t = make->ggml_im2col(ctx, x, x, 2, 3, 94, 15, 6, 7, true, GGML_TYPE_F32);
+    DEMAND(t->src[0] == x && t->src[1] == x && t->op_params[0] == 2 && t->op_params[1] == 3);
+    DEMAND(t->op_params[2] == 94 && t->op_params[3] == 15 && t->op_params[4] == 6);
+    DEMAND(t->op_params[5] == 7 && t->op_params[6] == 1);
     struct ggml_tensor *table = make->ggml_new_tensor_4d(ctx, GGML_TYPE_F16, 32, 9, 1, 1);
     struct ggml_tensor *rows = make->ggml_new_tensor_4d(ctx, GGML_TYPE_F32, 32, 2, 1, 1);
     struct ggml_tensor *index = make->ggml_new_tensor_4d(ctx, GGML_TYPE_I64, 2, 1, 1, 1);

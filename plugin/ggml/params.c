@@ -56,6 +56,18 @@ static uint32_t unary(const oclora_host *host, const struct ggml_tensor *node,
     return OCLORA_OP_UNARY;
 }
 
+/* Pairs of numbers, of the width and of the height. */
+static uint32_t im2col(const struct ggml_tensor *node, oclora_node_params *params)
+{
+    for (int i = 0; i < 6; i++) {
+        int32_t value = node->op_params[i];
+        if (value < 0 || value > INT16_MAX) return OCLORA_OP_COUNT;
+        params->i[i / 2] |= value << (i % 2 * 16);
+    }
+    params->i[3] = node->op_params[6];
+    return OCLORA_OP_IM2COL;
+}
+
 /* A host may name further sources that only repeat the destination. */
 static uint32_t source_limit(uint32_t op)
 {
@@ -101,6 +113,8 @@ uint32_t oclora_ggml_params(const oclora_host *host, const struct ggml_tensor *n
         return op;
     case OCLORA_OP_ROPE:
         return rope(node, params);
+    case OCLORA_OP_IM2COL:
+        return im2col(node, params);
     case OCLORA_OP_GLU:
         return glu(host, node, params);
     case OCLORA_OP_UNARY:

@@ -105,6 +105,81 @@ static void argsort_on(const oclora_test_device *device)
     check_argsort(device, 576, 0);
 }
 
+typedef struct image {
+    const op_tensor *pixels;
+    int64_t kernel[2], stride[2], padding[2], dilation[2];
+} image;
+
+static double im2col_reference(const void *user, uint64_t i0, uint64_t i1, uint64_t i2, uint64_t i3)
+{
+    const image *m = user;
+    const uint64_t *ne = m->pixels->view.ne, taps = (uint64_t)(m->kernel[0] * m->kernel[1]);
+    const int64_t tap = (int64_t)(i0 % taps);
+    const int64_t w =
+        (int64_t)i1 * m->stride[0] + tap % m->kernel[0] * m->dilation[0] - m->padding[0];
+    const int64_t h =
+        (int64_t)i2 * m->stride[1] + tap / m->kernel[0] * m->dilation[1] - m->padding[1];
+    if (w < 0 || h < 0 || w >= (int64_t)ne[0] || h >= (int64_t)ne[1]) return 0;
+    return op_get(m->pixels, (uint64_t)w, (uint64_t)h, i0 / taps, i3);
+}
+
+static uint64_t outputs(int64_t size, const image *m, int d)
+{
+    return (uint64_t)((size + 2 * m->padding[d] - m->dilation[d] * (m->kernel[d] - 1) - 1) /
+                          m->stride[d] +
+                      1);
+}
+
+static void check_im2col(const oclora_test_device *device, image m, oclora_type type, bool two)
+{
+    const uint64_t height = two ? 9 : 1;
+    op_tensor pixels = op_make(device, OCLORA_TYPE_F32, 11, height, 3, 2, op_plain);
+    op_tensor kernel = op_make(device, OCLORA_TYPE_F32, (uint64_t)m.kernel[0],
+                               (uint64_t)m.kernel[1], 3, 4, op_plain);
+    m.pixels = &pixels;
+    const uint64_t columns = 3 * (uint64_t)(m.kernel[0] * m.kernel[1]);
+    op_tensor dst = op_make(device, type, columns, outputs(11, &m, 0),
+                            two ? outputs((int64_t)height, &m, 1) : 1, 2, op_plain);
+    op_fill(device, &pixels);
+    oclora_op_call call = op_call(OCLORA_OP_IM2COL, &dst);
+    for (int d = 0; d < 2; d++) {
+        call.params.i[0] |= (int32_t)m.stride[d] << 16 * d;
+        call.params.i[1] |= (int32_t)m.padding[d] << 16 * d;
+        call.params.i[2] |= (int32_t)m.dilation[d] << 16 * d;
+    }
+    call.params.i[3] = two;
+    op_add_source(&call, &kernel);
+    op_add_source(&call, &pixels);
+    if (!two) { /* the same memory as ggml numbers it: no dimension of height */
+        for (int s = 0; s < 2; s++) {
+            oclora_tensor *t = &call.src[s];
+            for (int i = 1; i < 3; i++) {
+                t->ne[i] = t->ne[i + 1];
+                t->nb[i] = t->nb[i + 1];
+            }
+            t->ne[3] = 1;
+        }
+        call.dst.ne[2] = 2;
+        call.dst.nb[2] = call.dst.nb[3];
+        call.dst.ne[3] = 1;
+    }
+    if (op_run(device, &call, &dst))
+        CHECK_LE(op_error(&dst, im2col_reference, &m), type == OCLORA_TYPE_F32 ? 0 : 1e-3);
+    op_free(&pixels);
+    op_free(&kernel);
+    op_free(&dst);
+}
+
+static void im2col_on(const oclora_test_device *device)
+{
+    const image same = {.kernel = {3, 3}, .stride = {1, 1}, .padding = {1, 1}, .dilation = {1, 1}};
+    const image wide = {.kernel = {2, 3}, .stride = {3, 2}, .padding = {3, 0}, .dilation = {3, 1}};
+    const image line = {.kernel = {3, 1}, .stride = {2, 1}, .padding = {2, 0}, .dilation = {2, 1}};
+    check_im2col(device, same, OCLORA_TYPE_F32, true);
+    check_im2col(device, wide, OCLORA_TYPE_F16, true);
+    check_im2col(device, line, OCLORA_TYPE_F32, false);
+}
+
 static void refused_on(const oclora_test_device *device)
 {
     op_tensor a = op_make(device, OCLORA_TYPE_F32, 8, 4, 1, 1, op_plain);
@@ -128,6 +203,10 @@ static void argsort(void)
 {
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, argsort_on);
 }
+static void im2col(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, im2col_on);
+}
 static void refused(void)
 {
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, refused_on);
@@ -135,6 +214,7 @@ static void refused(void)
 
 int main(void)
 {
-    const oclora_test tests[] = {{"moves", moves}, {"argsort", argsort}, {"refused", refused}};
+    const oclora_test tests[] = {
+        {"moves", moves}, {"argsort", argsort}, {"im2col", im2col}, {"refused", refused}};
     return oclora_test_main("shape", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -1,10 +1,13 @@
-"""tools/op-table sees what went wrong in a log of test-backend-ops, and only that."""
+"""tools/op-table sees what went wrong in a log of test-backend-ops, and only that; the list of supported
+cases has lost none of those it ever had."""
 import os
 import subprocess
 import sys
 import tempfile
 
-TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "op-table")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOOL = os.path.join(ROOT, "tools", "op-table")
+LIST = "tests/ops/supported.txt"
 GOOD = """Backend 1/2: OCLORA0
   ABS(type=f16,ne_a=[128,2,2,2],v=0): \x1b[1;32mOK\x1b[0m
   MUL_MAT(type_a=f32,type_b=f32,m=16): \x1b[1;32mOK\x1b[0m
@@ -20,8 +23,26 @@ CASES = [
 ]
 
 
+def git(*arguments):
+    done = subprocess.run(["git", "-C", ROOT, *arguments], text=True, capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def check_grows():
+    """Every version of the list in the history is in the one that lies here. Number of lost cases."""
+    commits = git("log", "--format=%H", "--", LIST).split()
+    with open(os.path.join(ROOT, LIST), encoding="utf-8") as file:
+        now = set(file.read().splitlines())
+    lost = {case for commit in commits for case in git("show", f"{commit}:{LIST}").splitlines()} - now
+    for case in sorted(lost):
+        print(f"FAILED: {case} was supported once")
+    print(f"{len(now)} supported cases, {len(lost)} lost in {len(commits)} earlier versions"
+          if commits else "no git history here: the list is not compared with earlier ones")
+    return len(lost)
+
+
 def main():
-    failed = 0
+    failed = 1 if check_grows() else 0
     for text, status, words in CASES:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as log:
             log.write(text)
@@ -31,7 +52,7 @@ def main():
         if done.returncode != status or words not in done.stdout:
             failed += 1
             print(f"FAILED: status {done.returncode}, wanted {status} and \"{words}\": {done.stdout}")
-    print(f"{len(CASES)} checks, {failed} failed")
+    print(f"{len(CASES) + 1} checks, {failed} failed")
     return 1 if failed else 0
 
 
