@@ -18,11 +18,12 @@ if(TARGET ggml-oclora)
     endfunction()
     oclora_add_ggml_test(config unit "${PROJECT_SOURCE_DIR}/plugin/ggml/config.c")
     oclora_add_ggml_test(buffer device)
+    oclora_add_ggml_test(products device)
     oclora_add_ggml_test(host device)
     oclora_add_ggml_test(golden device "${CMAKE_CURRENT_SOURCE_DIR}/ggml/golden_model.c")
     target_compile_definitions(test_ggml_golden PRIVATE
         OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
-    foreach(name golden buffer)
+    foreach(name golden buffer products)
         add_test(NAME ggml_${name}_pocl COMMAND test_ggml_${name})
         set_tests_properties(ggml_${name}_pocl PROPERTIES LABELS device TIMEOUT 600
             SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_DEVICES=Portable")
