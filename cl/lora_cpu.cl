@@ -1,5 +1,5 @@
 /* lora_cpu.cl - SHRINK and EXPAND for CPU-class devices: one work-item, explicit vectors, tiles of
- * 4 rows by 4 rank rows (shrink) and 4 rows by 64 outputs (expand), or one row by 128 outputs.
+ * 4 rows by 4 rank rows (shrink) and 4 rows by 64 outputs (expand), or one row by 4 rank rows each.
  * Included by the LoRA kernels; compiles alone. What each sum's order is stands in lora_shrink.cl
  * and lora_expand.cl; every tile keeps it, so results do not depend on which was taken. */
 #pragma OPENCL FP_CONTRACT OFF
@@ -7,9 +7,7 @@
 
 #define UNROLL _Pragma("unroll")
 enum { ROW_TILE = 4, RANK_TILE = 4, OUTPUT_TILE = 64, OUTPUTS = 256 };
-#ifndef WIDE_TILE
-#define WIDE_TILE 128 /* outputs of a one-row tile */
-#endif
+enum { SIDE = 4, SWEEP = 64 }; /* one row: rows of B side by side, vectors of outputs in turn */
 
 /* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
 static inline float grouped_input(__global const float *x, uint k, uint group)
@@ -27,12 +25,14 @@ static inline float16 grouped16(__global const float *x, uint k, uint n, uint gr
     return vload16(0, values);
 }
 
-static inline float sum16(float16 v)
+/* The sums of four vectors, each halved four times. */
+static inline float4 sums16(float16 a, float16 b, float16 c, float16 d)
 {
-    float8 a = v.lo + v.hi;
-    float4 b = a.lo + a.hi;
-    float2 c = b.lo + b.hi;
-    return c.x + c.y;
+    float8 a8 = a.lo + a.hi, b8 = b.lo + b.hi, c8 = c.lo + c.hi, d8 = d.lo + d.hi;
+    float4 a4 = a8.lo + a8.hi, b4 = b8.lo + b8.hi, c4 = c8.lo + c8.hi, d4 = d8.lo + d8.hi;
+    float4 x = (float4)(a4.x, b4.x, c4.x, d4.x), y = (float4)(a4.y, b4.y, c4.y, d4.y);
+    float4 z = (float4)(a4.z, b4.z, c4.z, d4.z), w = (float4)(a4.w, b4.w, c4.w, d4.w);
+    return (x + z) + (y + w);
 }
 
 #define LOAD_F32(row, i) vload16(0, (__global const float *)(row) + (i))
@@ -42,8 +42,8 @@ static inline float sum16(float16 v)
 /* partial[r * 4 + j] = the 16 partial sums of A[j][k] x[r][k], k < n / 16 * 16, for R rows and 4
  * rank rows; a_row[j] and x_row[r] are rows. */
 #define SHRINK_TILE(name, R, LOAD)                                                                 \
-    static inline void name(uint type, __global const uchar *const *a_row,                                \
-                     __global const float *const *x_row, uint n, float *partial)                   \
+    static inline void name(uint type, __global const uchar *const *a_row,                         \
+                            __global const float *const *x_row, uint n, float16 *partial)          \
     {                                                                                              \
         float16 s[R][RANK_TILE];                                                                   \
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int j = 0; j < RANK_TILE; j++) s[r][j] =    \
@@ -58,7 +58,7 @@ static inline float sum16(float16 v)
             }                                                                                      \
         }                                                                                          \
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int j = 0; j < RANK_TILE; j++)              \
-            vstore16(s[r][j], r *RANK_TILE + j, partial);                                          \
+            partial[r * RANK_TILE + j] = s[r][j];                                                  \
     }
 
 SHRINK_TILE(shrink_1_f32, 1, LOAD_F32)
@@ -70,8 +70,8 @@ SHRINK_TILE(shrink_4_any, 4, LOAD_ANY)
 
 /* Goes on with inputs k0 .. n, of any group. */
 static inline void shrink_rest(uint type, __global const uchar *const *a_row,
-                        __global const float *const *x_row, uint n_rows, uint k0, uint n,
-                        uint group, float *partial)
+                               __global const float *const *x_row, uint n_rows, uint k0, uint n,
+                               uint group, float16 *partial)
 {
     _Pragma("unroll 1") for (uint k = k0; k < n; k += 16)
     {
@@ -84,7 +84,7 @@ static inline void shrink_rest(uint type, __global const uchar *const *a_row,
                 float16 a = left == 16 ? factor_values16(type, a_row[j], k)
                                        : factor_tail16(type, a_row[j], k, left);
                 uint at = r * RANK_TILE + j;
-                vstore16(fma(x, a, vload16(at, partial)), at, partial);
+                partial[at] = fma(x, a, partial[at]);
             }
         }
     }
@@ -93,9 +93,9 @@ static inline void shrink_rest(uint type, __global const uchar *const *a_row,
 /* out[r][o .. o + 16 V) += w[r] * (beta o sum_j h[r][j] B[j] + c) for R rows; whole vectors only.
  */
 #define EXPAND_TILE(name, R, V, LOAD)                                                              \
-    static inline void name(const lora_lane *lane, __global const uchar *pool,                            \
-                     __global const float *const *h_row, const float *w,                           \
-                     __global float *const *y_row, uint o, uint d_out)                             \
+    static inline void name(const lora_lane *lane, __global const uchar *pool,                     \
+                            __global const float *const *h_row, const float *w,                    \
+                            __global float *const *y_row, uint o, uint d_out)                      \
     {                                                                                              \
         uint type = lane->type_b;                                                                  \
         ulong row_bytes = factor_row_bytes(type, d_out);                                           \
@@ -120,16 +120,48 @@ static inline void shrink_rest(uint type, __global const uchar *const *a_row,
         }                                                                                          \
     }
 
-EXPAND_TILE(expand_1_f32, 1, WIDE_TILE / 16, LOAD_F32)
-EXPAND_TILE(expand_1_f16, 1, WIDE_TILE / 16, LOAD_F16)
 EXPAND_TILE(expand_1_any, 1, 4, LOAD_ANY)
 EXPAND_TILE(expand_4_f32, 4, 4, LOAD_F32)
 EXPAND_TILE(expand_4_f16, 4, 4, LOAD_F16)
 EXPAND_TILE(expand_4_any, 4, 4, LOAD_ANY)
 
+/* out[o .. end) += w * (beta o sum_j h[j] B[j] + c) for one row and whole vectors of outputs. Rows
+ * of B are read along, a few side by side: across them the caches' ways and prefetchers fail. */
+#define EXPAND_ROW(name, SIZE, LOAD)                                                               \
+    static inline void name(const lora_lane *lane, __global const uchar *pool,                     \
+                            __global const float *h, float w, __global float *y, uint o_first,     \
+                            uint end, uint d_out)                                                  \
+    {                                                                                              \
+        float16 t[SWEEP];                                                                          \
+        ulong row = (ulong)d_out * SIZE;                                                           \
+        for (uint o = o_first; o < end; o += 16 * SWEEP) {                                         \
+            uint n = min(end - o, 16u * SWEEP) / 16, j = 0;                                        \
+            __global const uchar *b = pool + lane->b + (ulong)o * SIZE;                            \
+            for (uint i = 0; i < n; i++) t[i] = 0.0f;                                              \
+            for (; j + SIDE <= lane->rank; j += SIDE, b += SIDE * row)                             \
+                for (uint i = 0; i < n; i++) {                                                     \
+                    float16 s = t[i];                                                              \
+                    UNROLL for (uint k = 0; k < SIDE; k++) s =                                     \
+                        fma((float16)(h[j + k]), LOAD(b + k * row, 16 * i), s);                    \
+                    t[i] = s;                                                                      \
+                }                                                                                  \
+            for (; j < lane->rank; j++, b += row)                                                  \
+                for (uint i = 0; i < n; i++) t[i] = fma((float16)(h[j]), LOAD(b, 16 * i), t[i]);   \
+            for (uint i = 0; i < n; i++) {                                                         \
+                float16 s = t[i];                                                                  \
+                if (lane->beta) s *= vload16(i, POOL_FLOATS(lane->beta) + o);                      \
+                if (lane->c) s += vload16(i, POOL_FLOATS(lane->c) + o);                            \
+                vstore16(fma((float16)(w), s, vload16(i, y + o)), i, y + o);                       \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+EXPAND_ROW(expand_row_f32, 4, LOAD_F32)
+EXPAND_ROW(expand_row_f16, 2, LOAD_F16)
+
 /* sum_j h[j] B[j][o .. o + n), n <= 16. */
-static inline float16 expand16(const lora_lane *lane, __global const uchar *b, __global const float *h,
-                        uint o, uint n, uint d_out)
+static inline float16 expand16(const lora_lane *lane, __global const uchar *b,
+                               __global const float *h, uint o, uint n, uint d_out)
 {
     ulong row = factor_row_bytes(lane->type_b, d_out);
     float16 sum = 0.0f;
@@ -156,10 +188,25 @@ typedef struct rows_of {
 #define SLOT(rows, i, e)       ((i) * (rows)->n_entries + (e))
 #define HIDDEN_ROW(rows, slot) ((rows)->hidden + (ulong)(slot) * (rows)->hidden_stride)
 
+/* h[j] = scale[j] * the sum of partial[j], j < n <= 4. */
+static inline void store_hidden(const float16 *partial, __global const float *scale,
+                                __global float *h, uint n)
+{
+    float4 sums = sums16(partial[0], partial[1], partial[2], partial[3]);
+    if (n == RANK_TILE) {
+        vstore4(vload4(0, scale) * sums, 0, h);
+        return;
+    }
+    h[0] = scale[0] * sums.x;
+    if (n > 1) h[1] = scale[1] * sums.y;
+    if (n > 2) h[2] = scale[2] * sums.z;
+}
+
 /* SHRINK of entry e for rank rows [j0, j0 + 4) cut at the rank, all rows of the chunk. Past the
  * last rank row the last is computed again and not stored. */
-static inline void shrink_ranks(const lora_lane *lane, __global const uchar *pool, const rows_of *rows,
-                         uint e, __global const uchar *x, ulong x_stride, uint d_in, uint j0)
+static inline void shrink_ranks(const lora_lane *lane, __global const uchar *pool,
+                                const rows_of *rows, uint e, __global const uchar *x,
+                                ulong x_stride, uint d_in, uint j0)
 {
     uint n = d_in / lane->group, type = lane->type_a, n_j = min((uint)RANK_TILE, lane->rank - j0);
     ulong row_bytes = factor_row_bytes(type, n);
@@ -169,7 +216,7 @@ static inline void shrink_ranks(const lora_lane *lane, __global const uchar *poo
         a_row[j] = pool + lane->a + (j0 + min(j, n_j - 1)) * row_bytes;
     for (uint i = 0; i < rows->n_rows;) {
         uint count = rows->n_rows - i >= ROW_TILE ? ROW_TILE : 1;
-        float partial[ROW_TILE * RANK_TILE * 16];
+        float16 partial[ROW_TILE * RANK_TILE];
         for (uint r = 0; r < count; r++)
             x_row[r] = (__global const float *)(x + rows->index[i + r] * x_stride);
         uint whole = lane->group == 1 ? n / 16 * 16 : 0;
@@ -190,19 +237,18 @@ static inline void shrink_ranks(const lora_lane *lane, __global const uchar *poo
         }
         shrink_rest(type, a_row, x_row, count, whole, n, lane->group, partial);
         for (uint r = 0; r < count; r++)
-            for (uint j = 0; j < n_j; j++)
-                HIDDEN_ROW(rows, SLOT(rows, i + r, e))
-                [j0 + j] =
-                    POOL_FLOATS(lane->scale)[j0 + j] * sum16(vload16(r * RANK_TILE + j, partial));
+            store_hidden(partial + r * RANK_TILE, POOL_FLOATS(lane->scale) + j0,
+                         HIDDEN_ROW(rows, SLOT(rows, i + r, e)) + j0, n_j);
         i += count;
     }
 }
 
 /* EXPAND of entry e, which has no u and does not multiply, for outputs [o, end), all rows of the
  * chunk. `h` is like rows->hidden, or h' = M h where the adapter has a core. */
-static inline void expand_outputs(const lora_lane *lane, __global const uchar *pool, const rows_of *rows,
-                           uint e, __global const float *h, __global uchar *y, ulong y_stride,
-                           uint d_out, uint o_first, uint end)
+static inline void expand_outputs(const lora_lane *lane, __global const uchar *pool,
+                                  const rows_of *rows, uint e, __global const float *h,
+                                  __global uchar *y, ulong y_stride, uint d_out, uint o_first,
+                                  uint end)
 {
     uint type = lane->type_b;
     for (uint i = 0; i < rows->n_rows;) {
@@ -216,11 +262,13 @@ static inline void expand_outputs(const lora_lane *lane, __global const uchar *p
             y_row[r] = (__global float *)(y + rows->index[i + r] * y_stride);
             w[r] = rows->weight[slot];
         }
-        for (; count == 1 && o + WIDE_TILE <= end && type <= TYPE_F16; o += WIDE_TILE) {
+        if (count == 1 && type <= TYPE_F16) {
+            uint whole = o + (end - o) / 16 * 16;
             if (type == TYPE_F16)
-                expand_1_f16(lane, pool, h_row, w, y_row, o, d_out);
+                expand_row_f16(lane, pool, h_row[0], w[0], y_row[0], o, whole, d_out);
             else
-                expand_1_f32(lane, pool, h_row, w, y_row, o, d_out);
+                expand_row_f32(lane, pool, h_row[0], w[0], y_row[0], o, whole, d_out);
+            o = whole;
         }
         for (; o + OUTPUT_TILE <= end; o += OUTPUT_TILE) {
             if (count == 1)

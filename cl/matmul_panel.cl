@@ -94,13 +94,12 @@
         USE((b)*32 + j, w)                                                                         \
     }
 #else
-#if TYPE == 4
-#define FROM_NIBBLE(n, v) ((n)*d[v])
-#define NIBBLES(u)        (convert_float16(u) - 8.0f)
-#define LOAD_MINIMA(b)
+#define FROM_NIBBLE(n, v) fma(convert_float16(n), d[v], mn[v])
+#if TYPE == 4 /* n d - 8 d is (n - 8) d to the bit: all of it is exact in f32 */
+#define LOAD_MINIMA(b)                                                                             \
+    float16 mn[NV];                                                                                \
+    UNROLL for (int v = 0; v < NV; v++) mn[v] = -8.0f * d[v];
 #else
-#define FROM_NIBBLE(n, v) fma(n, d[v], mn[v])
-#define NIBBLES(u)        convert_float16(u)
 #define LOAD_MINIMA(b)                                                                             \
     float16 mn[NV];                                                                                \
     UNROLL for (int v = 0; v < NV; v++) mn[v] = HALF16(minima + v * scale_panel + (ulong)(b)*32);
@@ -115,8 +114,8 @@
         UNROLL for (int v = 0; v < NV; v++)                                                        \
         {                                                                                          \
             int16 u = convert_int16(vload16(0, q + v * panel + ((ulong)(b)*16 + j) * 16));         \
-            w[v] = FROM_NIBBLE(NIBBLES(u & 15), v);                                                \
-            w1[v] = FROM_NIBBLE(NIBBLES(u >> 4), v);                                               \
+            w[v] = FROM_NIBBLE(u & 15, v);                                                         \
+            w1[v] = FROM_NIBBLE(u >> 4, v);                                                        \
         }                                                                                          \
         USE((b)*32 + 2 * j, w)                                                                     \
         USE((b)*32 + 2 * j + 1, w1)                                                                \
@@ -199,7 +198,7 @@ panel_tile(MATMUL_ARGS, uint panel_first, uint block_rows)
 
 /* One weight: output `row` of a panel, input k. */
 static inline float panel_weight(__global const uchar *q, __global const uchar *scales,
-                          __global const uchar *minima, uint k, uint row)
+                                 __global const uchar *minima, uint k, uint row)
 {
 #if TYPE == 0
     return ((__global const float *)q)[(ulong)k * 16 + row];
