@@ -111,7 +111,8 @@ typedef struct oclora_ggml_api {
 
     /* A session of its own for another context or model in this process. Weights and contexts that a
      * thread creates while the session is bound there belong to it. Destroy after the llama_context
-     * and llama_model are freed; NULL is allowed. */
+     * and llama_model are freed; NULL is allowed. A session that was destroyed, or never was one, is
+     * refused everywhere (STALE_HANDLE); destroying it again does nothing. */
     oclora_status (*session_create)(const oclora_ggml_session_args *args, oclora_ggml_session **out,
                                     oclora_ggml_message *message);
     void (*session_destroy)(oclora_ggml_session *session);

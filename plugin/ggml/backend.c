@@ -28,8 +28,10 @@ static void destroy(ggml_backend_t host)
     oclora_runner_destroy(own->runner);
     oclora_stream_destroy(own->stream);
     oclora_ggml_translator_free(&own->translator);
-    oclora_ggml_session_count_backend(own->session, -1);
-    oclora_ggml_session_release(own->session);
+    if (own->session != NULL) {
+        oclora_ggml_session_count_backend(own->session, -1);
+        oclora_ggml_session_release(own->session);
+    }
     oclora_release(&own->device->plugin->env, own);
 }
 
@@ -113,11 +115,11 @@ ggml_backend_t oclora_ggml_backend_create(ggml_backend_dev_t host, const char *p
     if (own == NULL) return NULL;
     own->device = device;
     own->translator.device = device;
-    own->session = oclora_ggml_session_current(plugin);
-    oclora_ggml_session_retain(own->session);
-    oclora_ggml_session_count_backend(own->session, 1);
-    oclora_host_fill_backend(&plugin->abi, &own->host, &calls, guid, host);
-    if (start(own, &err) == OCLORA_OK) return (ggml_backend_t)(void *)own;
+    if (oclora_ggml_handle_bound(&own->session, plugin, &err) == OCLORA_OK) {
+        oclora_ggml_session_count_backend(own->session, 1);
+        oclora_host_fill_backend(&plugin->abi, &own->host, &calls, guid, host);
+        if (start(own, &err) == OCLORA_OK) return (ggml_backend_t)(void *)own;
+    }
     oclora_ggml_log(plugin, OCLORA_LOG_ERROR, "%s: no context: %s (%s)", device->name, err.text,
                     oclora_status_name(err.status));
     destroy((ggml_backend_t)(void *)own);

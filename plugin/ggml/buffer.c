@@ -239,14 +239,15 @@ static oclora_status create(oclora_ggml_device *device, size_t size, oclora_ggml
     buffer->device = device;
     buffer->bytes = size;
     pthread_mutex_init(&buffer->lock, NULL);
-    oclora_status status = oclora_buffer_create(&buffer->memory, device->context, size, err);
+    oclora_status status = oclora_ggml_handle_bound(&buffer->session, plugin, err);
+    if (status == OCLORA_OK)
+        status = oclora_buffer_create(&buffer->memory, device->context, size, err);
     if (status != OCLORA_OK) {
+        if (buffer->session != NULL) oclora_ggml_session_release(buffer->session);
         pthread_mutex_destroy(&buffer->lock);
         oclora_release(&plugin->env, buffer);
         return status;
     }
-    buffer->session = oclora_ggml_session_current(plugin);
-    oclora_ggml_session_retain(buffer->session);
     atomic_fetch_add(&device->used_bytes, size);
     pthread_mutex_lock(&plugin->lock);
     buffer->address = plugin->next_base;

@@ -9,9 +9,19 @@
 
 enum { TEXT_MAX = 4096 };
 
-static struct oclora_ggml_session *session_of(oclora_ggml_session *session)
+/* The session of a call, locked; leave it at the end. */
+static oclora_status enter(struct oclora_ggml_session **out, const oclora_ggml_session *handle,
+                           oclora_error *err)
 {
-    return session != NULL ? session : &oclora_ggml_plugin_get()->default_session;
+    OCLORA_TRY(oclora_ggml_handle_get(out, oclora_ggml_plugin_get(), handle, err));
+    pthread_mutex_lock(&(*out)->lock);
+    return OCLORA_OK;
+}
+
+static void leave(struct oclora_ggml_session *session)
+{
+    pthread_mutex_unlock(&session->lock);
+    oclora_ggml_session_release(session);
 }
 
 static oclora_status finish(oclora_status status, const oclora_error *err,
@@ -85,7 +95,7 @@ static oclora_status session_create(const oclora_ggml_session_args *args, oclora
     }
     status = set_options(session, args, &err);
     if (status == OCLORA_OK)
-        *out = session;
+        *out = oclora_ggml_handle_publish(session);
     else
         oclora_ggml_session_release(session);
     return finish(status, &err, message);
@@ -93,38 +103,37 @@ static oclora_status session_create(const oclora_ggml_session_args *args, oclora
 
 static void session_destroy(oclora_ggml_session *session)
 {
-    if (session == NULL) return;
-    if (oclora_ggml_session_current(session->plugin) == session) oclora_ggml_session_bind(NULL);
-    oclora_ggml_session_release(session);
+    oclora_ggml_handle_close(oclora_ggml_plugin_get(), session);
 }
 
 static oclora_status session_bind(oclora_ggml_session *session, oclora_ggml_message *message)
 {
-    oclora_ggml_session_bind(session);
-    return finish(OCLORA_OK, NULL, message);
+    oclora_error err = {0};
+    return finish(oclora_ggml_handle_bind(oclora_ggml_plugin_get(), session, &err), &err, message);
 }
 
 static oclora_status configure(const oclora_ggml_session_args *args, oclora_ggml_message *message)
 {
     oclora_error err = {0};
-    return finish(set_options(session_of(NULL), args, &err), &err, message);
+    struct oclora_ggml_session *own = &oclora_ggml_plugin_get()->default_session;
+    return finish(set_options(own, args, &err), &err, message);
 }
 
 static oclora_status adapter_load(oclora_ggml_session *session, const char *name,
                                   uint64_t name_length, const char *path, uint64_t path_length,
                                   oclora_ggml_message *message)
 {
-    struct oclora_ggml_session *own = session_of(session);
+    struct oclora_ggml_session *own = NULL;
     char name_text[128], path_text[TEXT_MAX];
     oclora_error err = {0};
     oclora_status status =
         take_text(name_text, sizeof name_text, name, name_length, "the adapter's name", &err);
     if (status == OCLORA_OK)
         status = take_text(path_text, sizeof path_text, path, path_length, "the path", &err);
+    if (status == OCLORA_OK) status = enter(&own, session, &err);
     if (status == OCLORA_OK) {
-        pthread_mutex_lock(&own->lock);
         status = oclora_ggml_session_load(own, name_text, path_text, &err);
-        pthread_mutex_unlock(&own->lock);
+        leave(own);
     }
     return finish(status, &err, message);
 }
@@ -145,13 +154,15 @@ static oclora_status find(struct oclora_ggml_session *own, const char *name, uin
 static oclora_status adapter_unload(oclora_ggml_session *session, const char *name,
                                     uint64_t name_length, oclora_ggml_message *message)
 {
-    struct oclora_ggml_session *own = session_of(session);
+    struct oclora_ggml_session *own = NULL;
     oclora_error err = {0};
     oclora_adapter_handle handle;
-    pthread_mutex_lock(&own->lock);
-    oclora_status status = find(own, name, name_length, &handle, &err);
-    if (status == OCLORA_OK) status = oclora_pool_remove(own->pool, handle, &err);
-    pthread_mutex_unlock(&own->lock);
+    oclora_status status = enter(&own, session, &err);
+    if (status == OCLORA_OK) {
+        status = find(own, name, name_length, &handle, &err);
+        if (status == OCLORA_OK) status = oclora_pool_remove(own->pool, handle, &err);
+        leave(own);
+    }
     return finish(status, &err, message);
 }
 
@@ -159,15 +170,18 @@ static oclora_status adapter_query(oclora_ggml_session *session, const char *nam
                                    uint64_t name_length, oclora_ggml_adapter_info *out,
                                    oclora_ggml_message *message)
 {
-    struct oclora_ggml_session *own = session_of(session);
+    struct oclora_ggml_session *own = NULL;
     oclora_error err = {0};
     oclora_adapter_handle handle;
     oclora_adapter_info info;
-    pthread_mutex_lock(&own->lock);
-    oclora_status status = out != NULL ? find(own, name, name_length, &handle, &err)
-                                       : oclora_fail(&err, OCLORA_INVALID_ARGUMENT, "out is NULL");
-    if (status == OCLORA_OK) status = oclora_pool_info(own->pool, handle, &info, &err);
-    pthread_mutex_unlock(&own->lock);
+    oclora_status status = OCLORA_OK;
+    if (out == NULL) status = oclora_fail(&err, OCLORA_INVALID_ARGUMENT, "out is NULL");
+    if (status == OCLORA_OK) status = enter(&own, session, &err);
+    if (status == OCLORA_OK) {
+        status = find(own, name, name_length, &handle, &err);
+        if (status == OCLORA_OK) status = oclora_pool_info(own->pool, handle, &info, &err);
+        leave(own);
+    }
     if (status != OCLORA_OK) return finish(status, &err, message);
     oclora_ggml_adapter_info value = {
         .device_bytes = info.device_bytes,
@@ -203,17 +217,18 @@ static oclora_status assign(oclora_ggml_session *session, int64_t seq,
                             const oclora_ggml_adapter *adapters, uint32_t count,
                             oclora_ggml_message *message)
 {
-    struct oclora_ggml_session *own = session_of(session);
+    struct oclora_ggml_session *own = NULL;
     oclora_weighted_adapter weighted[OCLORA_MIXTURE_MAX];
     oclora_error err = {0};
-    pthread_mutex_lock(&own->lock);
-    oclora_status status = resolve(own, adapters, count, weighted, &err);
+    oclora_status status = enter(&own, session, &err);
+    if (status != OCLORA_OK) return finish(status, &err, message);
+    status = resolve(own, adapters, count, weighted, &err);
     if (status == OCLORA_OK) status = oclora_ggml_session_open(own, &err);
     if (status == OCLORA_OK && seq >= 0)
         status = oclora_session_map(own->map, (uint32_t)seq, weighted, count, &err);
     else if (status == OCLORA_OK)
         status = oclora_session_map_all(own->map, weighted, count, &err);
-    pthread_mutex_unlock(&own->lock);
+    leave(own);
     return finish(status, &err, message);
 }
 
@@ -232,27 +247,30 @@ static oclora_status map_all(oclora_ggml_session *session, const oclora_ggml_ada
 
 static oclora_status clear(oclora_ggml_session *session, oclora_ggml_message *message)
 {
-    struct oclora_ggml_session *own = session_of(session);
-    pthread_mutex_lock(&own->lock);
+    struct oclora_ggml_session *own = NULL;
+    oclora_error err = {0};
+    const oclora_status status = enter(&own, session, &err);
+    if (status != OCLORA_OK) return finish(status, &err, message);
     if (own->map != NULL) oclora_session_clear(own->map);
-    pthread_mutex_unlock(&own->lock);
+    leave(own);
     return finish(OCLORA_OK, NULL, message);
 }
 
 static oclora_status stats(oclora_ggml_session *session, oclora_ggml_stats *out,
                            oclora_ggml_message *message)
 {
-    struct oclora_ggml_session *own = session_of(session);
+    struct oclora_ggml_session *own = NULL;
     oclora_session_stats served = {0};
     oclora_pool_stats pool = {0};
     oclora_error err = {0};
     if (out == NULL)
         return finish(oclora_fail(&err, OCLORA_INVALID_ARGUMENT, "out is NULL"), &err, message);
-    pthread_mutex_lock(&own->lock);
+    const oclora_status status = enter(&own, session, &err);
+    if (status != OCLORA_OK) return finish(status, &err, message);
     if (own->map != NULL) oclora_session_get_stats(own->map, &served);
     if (own->pool != NULL) oclora_pool_get_stats(own->pool, &pool);
     uint64_t refusals = served.refusals + own->refusals;
-    pthread_mutex_unlock(&own->lock);
+    leave(own);
     const oclora_ggml_stats value = {
         .graphs = served.graphs,
         .adapted_graphs = served.adapted_graphs,
@@ -273,10 +291,12 @@ static oclora_status stats(oclora_ggml_session *session, oclora_ggml_stats *out,
 
 static oclora_status last_error(oclora_ggml_session *session, oclora_ggml_message *message)
 {
-    struct oclora_ggml_session *own = session_of(session);
-    pthread_mutex_lock(&own->lock);
-    const oclora_error err = own->last_error;
-    pthread_mutex_unlock(&own->lock);
+    struct oclora_ggml_session *own = NULL;
+    oclora_error err = {0};
+    const oclora_status status = enter(&own, session, &err);
+    if (status != OCLORA_OK) return finish(status, &err, message);
+    err = own->last_error;
+    leave(own);
     return finish(err.status, &err, message);
 }
 

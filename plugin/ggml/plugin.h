@@ -46,6 +46,8 @@ typedef struct oclora_ggml_part {
 /* Counted: the host's buffers and backends hold it beside its creator. */
 struct oclora_ggml_session {
     struct oclora_ggml_plugin *plugin;
+    struct oclora_ggml_session *next; /* of those that callers have a handle of; plugin->lock */
+    uintptr_t handle;
     uint32_t references;
     pthread_mutex_t lock;
     char *model_path; /* or NULL */
@@ -72,6 +74,8 @@ typedef struct oclora_ggml_plugin {
     oclora_env env;
     pthread_mutex_t lock;
     uint64_t next_base; /* of the addresses that buffers pretend to have */
+    struct oclora_ggml_session *sessions; /* published */
+    uintptr_t last_handle;
     uint32_t n_devices;
     oclora_ggml_device devices[OCLORA_GGML_DEVICES];
     struct oclora_ggml_session default_session;
@@ -142,9 +146,6 @@ oclora_status oclora_ggml_session_init(struct oclora_ggml_session *session,
                                        oclora_ggml_plugin *plugin, oclora_error *err);
 void oclora_ggml_session_retain(struct oclora_ggml_session *session);
 void oclora_ggml_session_release(struct oclora_ggml_session *session);
-/* The session bound on this thread, else the default one. */
-struct oclora_ggml_session *oclora_ggml_session_current(oclora_ggml_plugin *plugin);
-void oclora_ggml_session_bind(struct oclora_ggml_session *session);
 /* The base that weights uploaded to `device` belong to. */
 oclora_status oclora_ggml_session_base(struct oclora_ggml_session *session,
                                        oclora_ggml_device *device, oclora_base **out,
@@ -191,6 +192,22 @@ oclora_status oclora_ggml_session_resolve(struct oclora_ggml_session *session,
                                           oclora_weighted_adapter *weighted, oclora_error *err);
 /* Puts OCLORA_CONFIG into force, once the weights are on the device; nothing to do else. */
 oclora_status oclora_ggml_session_configure(struct oclora_ggml_session *session, oclora_error *err);
+
+/* handle.c: what callers have is a number in the shape of a pointer, looked up and never dereferenced,
+ * so that a session destroyed twice, or used after that, is an error. */
+/* Makes the session known; the handle takes over the creator's reference. */
+oclora_ggml_session *oclora_ggml_handle_publish(struct oclora_ggml_session *session);
+/* The session of a handle, NULL the default one, with a reference to release. STALE_HANDLE. */
+oclora_status oclora_ggml_handle_get(struct oclora_ggml_session **out, oclora_ggml_plugin *plugin,
+                                     const oclora_ggml_session *handle, oclora_error *err);
+/* The handle is no more, and is no longer bound on this thread. Unknown ones are ignored. */
+void oclora_ggml_handle_close(oclora_ggml_plugin *plugin, const oclora_ggml_session *handle);
+/* Which session this thread's contexts and weights belong to: NULL, the default one. */
+oclora_status oclora_ggml_handle_bind(oclora_ggml_plugin *plugin, oclora_ggml_session *handle,
+                                      oclora_error *err);
+/* That session, with a reference to release. STALE_HANDLE: another thread destroyed it. */
+oclora_status oclora_ggml_handle_bound(struct oclora_ggml_session **out, oclora_ggml_plugin *plugin,
+                                       oclora_error *err);
 
 /* control.c */
 const oclora_ggml_api *oclora_ggml_get_api(uint32_t major);

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-static _Thread_local struct oclora_ggml_session *bound;
-
 oclora_status oclora_ggml_session_init(struct oclora_ggml_session *session,
                                        oclora_ggml_plugin *plugin, oclora_error *err)
 {
@@ -45,16 +43,6 @@ void oclora_ggml_session_release(struct oclora_ggml_session *session)
     oclora_release(env, session->model_path);
     pthread_mutex_destroy(&session->lock);
     oclora_release(env, session);
-}
-
-struct oclora_ggml_session *oclora_ggml_session_current(oclora_ggml_plugin *plugin)
-{
-    return bound != NULL ? bound : &plugin->default_session;
-}
-
-void oclora_ggml_session_bind(struct oclora_ggml_session *session)
-{
-    bound = session;
 }
 
 oclora_status oclora_ggml_session_base(struct oclora_ggml_session *session,

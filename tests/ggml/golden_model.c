@@ -109,6 +109,7 @@ bool open_model(model *m, const char *name)
     const oclora_ggml_session_args args = {.struct_size = sizeof args,
                                            .model_path = model_path,
                                            .model_path_length = strlen(model_path),
+                                           .pool_bytes = run.pool_bytes,
                                            .store = run.store};
     const struct ggml_init_params params = {ggml_tensor_overhead() * 16, NULL, true};
     memset(m, 0, sizeof *m);

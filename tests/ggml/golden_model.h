@@ -49,6 +49,7 @@ typedef struct golden_run {
     const oclora_ggml_api *api;
     bool without_biases;
     uint32_t store;     /* OCLORA_STORE_* of the sessions */
+    uint64_t pool_bytes;
     const char *folder; /* of the cases */
     json_t *listed;     /* the folder's index */
 } golden_run;

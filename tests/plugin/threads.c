@@ -441,7 +441,7 @@ int main(int argc, char **argv)
     static const oclora_test tests[] = {{"one library, several threads", test_threads}};
     void *library = NULL;
     shared.race = argc > 1 && strcmp(argv[1], "race") == 0;
-    shared.operations = argc > 1 && !shared.race ? strtol(argv[1], NULL, 10) : 1000;
+    shared.operations = argc > 1 && !shared.race ? strtol(argv[1], NULL, 10) : shared.race ? 300 : 3000;
     api = native_open(&library);
     const int status = oclora_test_main("plugin_threads", tests, 1);
     dlclose(library);

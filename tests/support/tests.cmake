@@ -26,16 +26,26 @@ function(oclora_add_thread_test name)
     set_tests_properties(${name} PROPERTIES LABELS "unit;thread;tenant" TIMEOUT 300)
     set_tests_properties(${name}_full PROPERTIES LABELS "full;thread;tenant" TIMEOUT 1800)
     set_tests_properties(${name} ${name}_full PROPERTIES ENVIRONMENT "${fake_environment}")
-    if(OCLORA_SANITIZE MATCHES thread)
-        # The detector is on: it reports a race made on purpose.
-        add_test(NAME ${name}_race COMMAND ${name} race)
-        set_tests_properties(${name}_race PROPERTIES LABELS "unit;thread" TIMEOUT 60
-            PASS_REGULAR_EXPRESSION "ThreadSanitizer: data race" ENVIRONMENT "${fake_environment}")
-    endif()
 endfunction()
 
 if(TARGET oclora)
     add_executable(plugin_threads "${CMAKE_CURRENT_SOURCE_DIR}/plugin/threads.c")
     oclora_add_thread_test(plugin_threads)
     add_dependencies(plugin_threads oclora)
+    if(OCLORA_SANITIZE MATCHES thread)
+        # The detector is on: it reports a race made on purpose.
+        add_test(NAME plugin_threads_race COMMAND plugin_threads race)
+        set_tests_properties(plugin_threads_race PROPERTIES LABELS "unit;thread" TIMEOUT 60
+            PASS_REGULAR_EXPRESSION "ThreadSanitizer: data race" ENVIRONMENT "${fake_environment}")
+    endif()
+endif()
+if(TARGET ggml-oclora)
+    add_executable(ggml_threads "${CMAKE_CURRENT_SOURCE_DIR}/ggml/threads.c"
+        "${CMAKE_CURRENT_SOURCE_DIR}/ggml/golden_model.c")
+    oclora_add_thread_test(ggml_threads)
+    target_include_directories(ggml_threads SYSTEM PRIVATE "${OCLORA_LLAMA_DIR}/include")
+    target_link_libraries(ggml_threads PRIVATE "${OCLORA_LLAMA_DIR}/lib/libggml.so"
+        "${OCLORA_LLAMA_DIR}/lib/libggml-base.so")
+    target_compile_definitions(ggml_threads PRIVATE OCLORA_PLUGIN="$<TARGET_FILE:ggml-oclora>")
+    add_dependencies(ggml_threads ggml-oclora)
 endif()
