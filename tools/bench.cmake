@@ -6,6 +6,8 @@ if(NOT OCLORA_LLAMA_DIR)
 endif()
 add_executable(oclora-bench ${bench_files})
 target_link_libraries(oclora-bench PRIVATE oclora_host ${CMAKE_DL_LIBS})
+target_compile_definitions(oclora-bench PRIVATE
+    OCLORA_BENCH_PEFT="${CMAKE_CURRENT_SOURCE_DIR}/bench/peft_peer.py")
 if(OCLORA_LLAMA_DIR)
     target_link_libraries(oclora-bench PRIVATE oclora_generate_core)
     target_compile_definitions(oclora-bench PRIVATE OCLORA_BENCH_LLAMA)

@@ -1,5 +1,5 @@
-/* system.c - whole jobs on unmodified llama.cpp: oclora-generate and oclora-stock in turns, a
- * process each a round; both decode a little before their clocks run. */
+/* system.c - whole jobs on unmodified llama.cpp: oclora-generate and another program of the same
+ * command line in turns, a process each a round; both decode a little before their clocks run. */
 #include "tools/bench/suites.h"
 
 #include "tools/bench/process.h"
@@ -19,12 +19,16 @@ enum {
     ARGS_MAX = 64,
     PATH_ROOM = 1024,
     TOKEN_LIMIT = 40000,
-    PROCESS_SECONDS = 90
+    PROCESS_SECONDS = 90,
+    PEFT_SECONDS = 300 /* of which nearly all goes into loading */
 };
+
+/* oclora-generate, oclora-stock, peft_peer.py. */
+typedef enum program { OCLORA, STOCK, PEFT } program;
 
 /* What one contender does. */
 typedef struct job {
-    bool stock;
+    program program;
     uint32_t requests;
     uint32_t adapters; /* 0: the base alone; 1: one for all requests */
     uint32_t rank;
@@ -42,8 +46,9 @@ typedef struct system_case {
 } system_case;
 
 #define TOKENS       "tokens/s"
-#define STOCK        "stock llama.cpp CPU"
+#define STOCK_CPU    "stock llama.cpp CPU"
 #define STOCK_LORA   "stock llama.cpp CPU, LoRA per request"
+#define PEFT_MIXED   "PEFT mixed batch (adapter_names)"
 #define R8_ALL       8, SYNTH_ALL
 #define R16_ALL      16, SYNTH_ALL
 #define R8_ATTENTION 8, SYNTH_ATTENTION
@@ -54,92 +59,106 @@ static const system_case cases[] = {
      4,
      RATE_DECODE,
      16,
-     {false, 8, 8, R8_ALL},
-     {true, 8, 8, R8_ALL}},
+     {OCLORA, 8, 8, R8_ALL},
+     {STOCK, 8, 8, R8_ALL}},
     {{"system", "requests-8-r16", TOKENS, STOCK_LORA, 4, 5},
      3,
      4,
      RATE_DECODE,
      16,
-     {false, 8, 8, R16_ALL},
-     {true, 8, 8, R16_ALL}},
+     {OCLORA, 8, 8, R16_ALL},
+     {STOCK, 8, 8, R16_ALL}},
     {{"system", "requests-16-r8", TOKENS, STOCK_LORA, 5, 6},
      4,
      5,
      RATE_DECODE,
      16,
-     {false, 16, 16, R8_ALL},
-     {true, 16, 16, R8_ALL}},
+     {OCLORA, 16, 16, R8_ALL},
+     {STOCK, 16, 16, R8_ALL}},
     {{"system", "requests-16-r16", TOKENS, STOCK_LORA, 5, 6},
      4,
      5,
      RATE_DECODE,
      16,
-     {false, 16, 16, R16_ALL},
-     {true, 16, 16, R16_ALL}},
-    {{"system", "requests-8-r16-one-for-all", TOKENS, STOCK ", one adapter for all", 0, 0},
+     {OCLORA, 16, 16, R16_ALL},
+     {STOCK, 16, 16, R16_ALL}},
+    {{"system", "requests-8-r16-one-for-all", TOKENS, STOCK_CPU ", one adapter for all", 0, 0},
      0,
      0,
      RATE_DECODE,
      16,
-     {false, 8, 8, R16_ALL},
-     {true, 8, 1, R16_ALL}},
-    {{"system", "base-8", TOKENS, STOCK, 2, 2.5},
+     {OCLORA, 8, 8, R16_ALL},
+     {STOCK, 8, 1, R16_ALL}},
+    {{"system", "requests-8-r8-peft", TOKENS, PEFT_MIXED, 4, 6},
+     0,
+     0,
+     RATE_DECODE,
+     16,
+     {OCLORA, 8, 8, R8_ALL},
+     {PEFT, 8, 8, R8_ALL}},
+    {{"system", "requests-8-r16-peft", TOKENS, PEFT_MIXED, 4, 6},
+     0,
+     0,
+     RATE_DECODE,
+     16,
+     {OCLORA, 8, 8, R16_ALL},
+     {PEFT, 8, 8, R16_ALL}},
+    {{"system", "base-8", TOKENS, STOCK_CPU, 2, 2.5},
      1.6,
      2,
      RATE_DECODE,
      16,
-     {false, 8, 0, 0, 0},
-     {true, 8, 0, 0, 0}},
-    {{"system", "prompt-512", TOKENS, STOCK, 2, 3},
+     {OCLORA, 8, 0, 0, 0},
+     {STOCK, 8, 0, 0, 0}},
+    {{"system", "prompt-512", TOKENS, STOCK_CPU, 2, 3},
      0,
      0,
      RATE_PROMPT,
      512,
-     {false, 1, 0, 0, 0},
-     {true, 1, 0, 0, 0}},
-    {{"system", "single", TOKENS, STOCK, 1.0, 1.2},
+     {OCLORA, 1, 0, 0, 0},
+     {STOCK, 1, 0, 0, 0}},
+    {{"system", "single", TOKENS, STOCK_CPU, 1.0, 1.2},
      0.8,
      1.0,
      RATE_DECODE,
      16,
-     {false, 1, 0, 0, 0},
-     {true, 1, 0, 0, 0}},
+     {OCLORA, 1, 0, 0, 0},
+     {STOCK, 1, 0, 0, 0}},
     {{"system", "retention-r8-attention", TOKENS, "the same without adapters", .90, .95},
      0,
      0,
      RATE_DECODE,
      16,
-     {false, 8, 8, R8_ATTENTION},
-     {false, 8, 0, 0, 0}},
+     {OCLORA, 8, 8, R8_ATTENTION},
+     {OCLORA, 8, 0, 0, 0}},
     {{"system", "retention-r16-all", TOKENS, "the same without adapters", .75, .87},
      0,
      0,
      RATE_DECODE,
      16,
-     {false, 8, 8, R16_ALL},
-     {false, 8, 0, 0, 0}},
+     {OCLORA, 8, 8, R16_ALL},
+     {OCLORA, 8, 0, 0, 0}},
     {{"system", "retention-stock-r16-one", TOKENS, "stock without adapters", 0, 0},
      0,
      0,
      RATE_DECODE,
      16,
-     {true, 8, 1, R16_ALL},
-     {true, 8, 0, 0, 0}},
+     {STOCK, 8, 1, R16_ALL},
+     {STOCK, 8, 0, 0, 0}},
     {{"system", "launches-8-r16", "launches/token", "the same without adapters", 0, 0},
      0,
      0,
      COUNT_LAUNCHES,
      16,
-     {false, 8, 8, R16_ALL},
-     {false, 8, 0, 0, 0}},
+     {OCLORA, 8, 8, R16_ALL},
+     {OCLORA, 8, 0, 0, 0}},
     {{"system", "bytes-8-r16", "MB/token", "the same without adapters", 0, 0},
      0,
      0,
      COUNT_BYTES,
      16,
-     {false, 8, 8, R16_ALL},
-     {false, 8, 0, 0, 0}},
+     {OCLORA, 8, 8, R16_ALL},
+     {OCLORA, 8, 0, 0, 0}},
 };
 
 typedef struct jobs {
@@ -147,6 +166,7 @@ typedef struct jobs {
     const bench_options *options;
     bench_model model;
     char folder[PATH_ROOM / 2]; /* of the programs */
+    const char *python;         /* that has PEFT, or NULL */
     bool pocl;
 } jobs;
 
@@ -228,7 +248,8 @@ typedef struct command {
     const char *argv[ARGS_MAX];
     size_t n;
     char names[ADAPTERS_MAX][PATH_ROOM];
-    char program[PATH_ROOM], requests[PATH_ROOM], tokens[16], threads[24];
+    char program[PATH_ROOM], script[PATH_ROOM], cache[PATH_ROOM], requests[PATH_ROOM], tokens[16],
+        threads[24];
 } command;
 
 static void add(command *c, const char *word)
@@ -236,24 +257,41 @@ static void add(command *c, const char *word)
     if (c->n + 1 < ARGS_MAX) c->argv[c->n++] = word;
 }
 
+static const char *const names[] = {"oclora-generate", "oclora-stock", "peft_peer.py"};
+
+/* The program and what only it is told. */
+static void begin_command(const jobs *s, const job *j, command *out)
+{
+    add(out, out->program);
+    if (j->program == PEFT) {
+        snprintf(out->program, sizeof out->program, "%s", s->python);
+        snprintf(out->script, sizeof out->script, "%s", OCLORA_BENCH_PEFT);
+        snprintf(out->cache, sizeof out->cache, "%s/peft-model", s->options->work);
+        add(out, out->script);
+        add(out, "--cache");
+        add(out, out->cache);
+        return;
+    }
+    snprintf(out->program, sizeof out->program, "%s/%s", s->folder, names[j->program]);
+    if (j->program == OCLORA && s->options->device) {
+        add(out, "--device");
+        add(out, s->options->device);
+    }
+}
+
 static bool make_command(const jobs *s, const system_case *c, const job *j, command *out)
 {
     memset(out, 0, sizeof *out);
-    snprintf(out->program, sizeof out->program, "%s/%s", s->folder,
-             j->stock ? "oclora-stock" : "oclora-generate");
     snprintf(out->tokens, sizeof out->tokens, "%d",
              c->rate == RATE_PROMPT ? 2
              : s->options->quick    ? 8
                                     : 48);
     snprintf(out->threads, sizeof out->threads, "%ld",
              s->options->pin >= 0 ? 1L : sysconf(_SC_NPROCESSORS_ONLN));
-    const char *first[] = {out->program,   "-m",       s->options->model, "-n", out->tokens,
-                           "--ignore-eos", "--warmup", "--json-summary",  "-t", out->threads};
+    const char *first[] = {"-m",       s->options->model, "-n", out->tokens, "--ignore-eos",
+                           "--warmup", "--json-summary",  "-t", out->threads};
+    begin_command(s, j, out);
     for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) add(out, first[i]);
-    if (!j->stock && s->options->device) {
-        add(out, "--device");
-        add(out, s->options->device);
-    }
     for (uint32_t i = 0; i < j->adapters; i++) {
         int prefix = snprintf(out->names[i], PATH_ROOM, "a%u=", (unsigned)i);
         if (!adapter_path(s, j, i, out->names[i] + prefix, PATH_ROOM - (size_t)prefix))
@@ -276,12 +314,12 @@ static double measure(const jobs *s, const system_case *c, const job *j, char *w
     }
     char *argv[ARGS_MAX];
     memcpy(argv, line.argv, sizeof argv);
-    int status = bench_process_run(argv, PROCESS_SECONDS, log, sizeof log);
+    const int seconds = j->program == PEFT ? PEFT_SECONDS : PROCESS_SECONDS;
+    int status = bench_process_run(argv, seconds, log, sizeof log);
     double value = status == 0 ? result_of(s, c, j, log) : -1;
     log[strcspn(log, "\n")] = '\0';
     if (!(value > 0))
-        snprintf(why, size, "%s ended with %d: %.180s",
-                 j->stock ? "oclora-stock" : "oclora-generate", status, log);
+        snprintf(why, size, "%s ended with %d: %.180s", names[j->program], status, log);
     return value > 0 ? value : -1;
 }
 
@@ -310,9 +348,6 @@ static void run_case(jobs *s, const system_case *c)
     bench_report_rates(s->report, &named, &duel);
 }
 
-static const bench_case peft_case = {
-    "system", "requests-8-r16-peft", TOKENS, "PEFT mixed batch (adapter_names)", 4, 6};
-
 static size_t n_cases(void)
 {
     return sizeof cases / sizeof cases[0];
@@ -322,7 +357,6 @@ void bench_system_list(const bench_options *options)
 {
     for (size_t i = 0; i < n_cases(); i++)
         if (bench_wanted(options, "system", cases[i].base.name)) bench_report_list(&cases[i].base);
-    if (bench_wanted(options, "system", peft_case.name)) bench_report_list(&peft_case);
 }
 
 /* Whether the programs, the model and a device are there. NULL, or what is not. */
@@ -343,6 +377,7 @@ static const char *prepare(jobs *s)
     if (!bench_model_read(&s->model, s->options->model)) return "the model cannot be read";
     if (oclora_device_find(&env, s->options->device, &device, &err) != OCLORA_OK)
         return "no such OpenCL device";
+    s->python = getenv("OCLORA_PEFT_PYTHON");
     s->pocl = strstr(device.platform, "Portable Computing Language");
     return NULL;
 }
@@ -355,10 +390,11 @@ int bench_system(bench_report *report)
         if (!bench_wanted(s.options, "system", cases[i].base.name)) continue;
         if (lacks)
             bench_report_missing(report, &cases[i].base, "%s", lacks);
+        else if (cases[i].peer.program == PEFT && !s.python)
+            bench_report_missing(report, &cases[i].base,
+                                 "needs PEFT: tools/setup peft, then eval \"$(tools/setup env)\"");
         else
             run_case(&s, &cases[i]);
     }
-    if (bench_wanted(s.options, "system", peft_case.name))
-        bench_report_missing(report, &peft_case, "needs torch, which tools/setup does not install");
     return BENCH_EXIT_OK;
 }
