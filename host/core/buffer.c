@@ -71,9 +71,7 @@ oclora_status oclora_buffer_create(oclora_buffer **out, oclora_context *context,
     if (!buffer->cl) {
         oclora_buffer_destroy(buffer);
         return oclora_context_fail_cl(context, err, code, "clCreateBuffer",
-                                      "%" PRIu64 " bytes on '%s'; free device memory or ask for "
-                                      "less",
-                                      bytes, context->device.name);
+                                      "%" PRIu64 " bytes on '%s'", bytes, context->device.name);
     }
     buffer->counted = true;
     atomic_fetch_add(&context->used_bytes, bytes);
@@ -88,6 +86,7 @@ oclora_status oclora_buffer_wrap(oclora_buffer **out, oclora_context *context, v
     size_t bytes = 0;
     if (!cl_mem_handle)
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "the cl_mem to wrap is NULL");
+    OCLORA_TRY(oclora_context_health(context, err));
     cl_int code = clGetMemObjectInfo(cl_mem_handle, CL_MEM_CONTEXT, sizeof owner, &owner, NULL);
     if (!code) code = clGetMemObjectInfo(cl_mem_handle, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
     if (code)

@@ -87,6 +87,9 @@ struct oclora_event {
 oclora_status oclora_context_fail_cl(oclora_context *context, oclora_error *err, cl_int cl_code,
                                      const char *call, const char *fmt, ...) OCLORA_PRINTF(5, 6);
 
+/* CL_SUCCESS, or why the work up to an event failed; the event may not have come yet. */
+cl_int oclora_event_failure(cl_event event);
+
 /* The built program of `file` (without .cl) with `defines`; owned by the context. Any thread.
  * Errors: NOT_FOUND (no such file), BUILD_FAILED with the head of the log, OPENCL. */
 oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,

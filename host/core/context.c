@@ -13,6 +13,8 @@ oclora_status oclora_context_fail_cl(oclora_context *context, oclora_error *err,
     if (cl_code == CL_INVALID_COMMAND_QUEUE && atomic_fetch_add(&context->queue_faults, 1) >= 1) {
         status = OCLORA_DEVICE_LOST;
         if (err) err->status = status;
+        oclora_error_prefix(err, status, "device '%s' is lost, create another context",
+                            context->device.name);
     }
     if (status == OCLORA_DEVICE_LOST) atomic_store(&context->lost, true);
     return status;

@@ -103,6 +103,23 @@ static oclora_status status_of_cl(int cl_code)
     }
 }
 
+/* How to go on; a build log says it better. */
+static const char *advice(oclora_status status)
+{
+    switch (status) {
+    case OCLORA_OUT_OF_DEVICE_MEMORY:
+        return "; free device memory or ask for less at once";
+    case OCLORA_OUT_OF_HOST_MEMORY:
+        return "; free host memory or load less";
+    case OCLORA_DEVICE_LOST:
+        return "; destroy the context and create another";
+    case OCLORA_OPENCL:
+        return "; try again, and if it stays so, another driver version or device";
+    default:
+        return "";
+    }
+}
+
 oclora_status oclora_fail_cl_list(oclora_error *err, int cl_code, const char *call, const char *fmt,
                                   va_list args)
 {
@@ -115,6 +132,8 @@ oclora_status oclora_fail_cl_list(oclora_error *err, int cl_code, const char *ca
                                        oclora_cl_error_name(cl_code), cl_code);
         if (used < sizeof err->text)
             snprintf(err->text + used, sizeof err->text - used, "%s", detail);
+        used = strlen(err->text);
+        snprintf(err->text + used, sizeof err->text - used, "%s", advice(status));
     }
     return status;
 }

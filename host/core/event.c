@@ -1,5 +1,13 @@
 #include "host/core/cl.h"
 
+cl_int oclora_event_failure(cl_event event)
+{
+    cl_int state = CL_COMPLETE;
+    cl_int code =
+        clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+    return code ? code : state < 0 ? state : CL_SUCCESS;
+}
+
 oclora_status oclora_stream_record(oclora_stream *stream, oclora_event **out, oclora_error *err)
 {
     oclora_context *context = stream->context;
@@ -23,6 +31,11 @@ oclora_status oclora_event_wait(oclora_event *event, oclora_error *err)
 {
     OCLORA_TRY(oclora_context_health(event->context, err));
     cl_int code = clWaitForEvents(1, &event->cl);
+    /* This code says only that something failed, the event says what: it may be a lost device. */
+    const cl_int cause = code == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST
+                             ? oclora_event_failure(event->cl)
+                             : CL_SUCCESS;
+    if (cause) code = cause;
     if (code)
         return oclora_context_fail_cl(event->context, err, code, "clWaitForEvents",
                                       "work before an event on '%s'", event->context->device.name);

@@ -35,6 +35,7 @@ static oclora_status check_host_queue(oclora_context *context, cl_command_queue 
     cl_device_id device = NULL;
     cl_command_queue_properties properties = 0;
     if (!queue) return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "the queue to wrap is NULL");
+    OCLORA_TRY(oclora_context_health(context, err));
     cl_int code = clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof owner, &owner, NULL);
     if (!code) code = clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL);
     if (!code)
@@ -124,6 +125,7 @@ static oclora_status turn_stage(oclora_stream *stream, oclora_error *err)
     if (last_use) {
         stream->stats.waits++;
         code = clWaitForEvents(1, &last_use);
+        if (code) clFinish(stream->cl); /* or the half may still be read */
         clReleaseEvent(last_use);
         stream->stage_events[next] = NULL;
     }
@@ -238,7 +240,12 @@ oclora_status oclora_stream_finish(oclora_stream *stream, oclora_error *err)
 {
     OCLORA_TRY(oclora_context_health(stream->context, err));
     stream->stats.waits++;
+    /* PoCL's and Intel's clFinish succeed whatever became of the work: only an event may tell. */
+    cl_event end = NULL;
+    const cl_int marked = clEnqueueMarkerWithWaitList(stream->cl, 0, NULL, &end);
     cl_int code = clFinish(stream->cl);
+    if (!code) code = marked ? marked : oclora_event_failure(end);
+    if (!marked) clReleaseEvent(end);
     if (code)
         return oclora_context_fail_cl(stream->context, err, code, "clFinish",
                                       "work of a stream on '%s'", stream->context->device.name);

@@ -233,6 +233,7 @@ void oclora_runner_forget_adapters(oclora_runner *runner)
     runner->lanes = NULL;
     runner->lanes_pool = NULL;
     runner->lanes_count = 0;
+    for (uint32_t s = 0; s < OCLORA_ROW_SETS; s++) runner->slots[s].csr_length = 0;
 }
 
 /* A table stays right while the same handles have been resident without a break: an eviction may

@@ -66,7 +66,10 @@ static oclora_status execute(oclora_run *run, oclora_error *err)
     /* Also after a failure: what was enqueued may still use the adapters. */
     oclora_status finished =
         oclora_stream_finish(run->runner->stream, status == OCLORA_OK ? err : NULL);
-    return status == OCLORA_OK ? finished : status;
+    if (status == OCLORA_OK) status = finished;
+    /* Uploads kept for later graphs may be among what was not done. */
+    if (status != OCLORA_OK) oclora_runner_forget_adapters(run->runner);
+    return status;
 }
 
 oclora_status oclora_runner_run(oclora_runner *runner, oclora_session *session,

@@ -56,6 +56,7 @@ typedef struct oclora_run {
 /* adapt.c: refuses what cannot be served, reads the row indices, acquires the adapters and readies
  * the work lists. Enqueues nothing but their upload, and that only when all is well. */
 oclora_status oclora_run_adapt(oclora_run *run, oclora_error *err);
+/* What was uploaded for earlier graphs is uploaded again for the next one. */
 void oclora_runner_forget_adapters(oclora_runner *runner);
 
 /* gather.c: the index tensors of the plan's caches, then of its selections, in one blocking read

@@ -24,6 +24,8 @@ oclora_status oclora_row_work_create(oclora_row_work **out, oclora_stream *strea
                                      oclora_error *err);
 oclora_status oclora_row_work_update(oclora_row_work *work, const oclora_worklist *list,
                                      oclora_error *err);
+/* Work that used the list failed: what was uploaded on the way is uploaded again when needed. */
+void oclora_row_work_suspect(oclora_row_work *work);
 void oclora_row_work_destroy(oclora_row_work *work);
 
 /* y[t] = adapted W x[t] (+ bias). x: f32 [rows, d_in], y: f32 [rows, d_out], rows =

@@ -35,6 +35,11 @@ void oclora_row_work_destroy(oclora_row_work *work)
     oclora_release(&env, work);
 }
 
+void oclora_row_work_suspect(oclora_row_work *work)
+{
+    work->expansion->key = 0;
+}
+
 /* Makes `*buffer` hold at least `bytes`, in powers of two so that growing batches seldom allocate.
  */
 static oclora_status grow(const oclora_row_work *work, oclora_buffer **buffer, uint64_t bytes,

@@ -5,6 +5,7 @@
 
 struct oclora_job {
     oclora_engine *engine;
+    const oclora_roster *roster; /* the caller keeps it; NULL: base alone */
     oclora_buffer *x;
     oclora_buffer *y;
     oclora_event *event;
@@ -95,6 +96,7 @@ oclora_status oclora_job_submit(oclora_job **out, oclora_engine *engine,
     oclora_job *job = oclora_alloc(&engine->env, 1, sizeof *job);
     if (job == NULL) return oclora_fail_memory(err, sizeof *job, "a piece of work");
     job->engine = engine;
+    job->roster = own.roster;
     oclora_status status = OCLORA_OK;
     job->lock_made = pthread_mutex_init(&job->lock, NULL) == 0;
     if (!job->lock_made) status = oclora_fail(err, OCLORA_INTERNAL, "a mutex could not be made");
@@ -124,6 +126,11 @@ static void finish(oclora_job *job, bool deliver)
         job->outcome.status = oclora_stream_read(engine->reader, job->y, 0, job->result,
                                                  job->result_bytes, &job->outcome);
         pthread_mutex_unlock(&engine->read_lock);
+    }
+    if (job->outcome.status != OCLORA_OK && job->roster != NULL && job->roster->work != NULL) {
+        pthread_mutex_lock(&engine->lock);
+        oclora_row_work_suspect(job->roster->work);
+        pthread_mutex_unlock(&engine->lock);
     }
     job->finished = true;
 }

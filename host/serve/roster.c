@@ -86,6 +86,9 @@ static oclora_status place(oclora_roster *made, const oclora_worklist *list, ocl
                              "which rows belong to one (oclora_batch_args.instance)");
     if (status == OCLORA_OK) status = oclora_row_work_create(&made->work, engine->stream, err);
     if (status == OCLORA_OK) status = oclora_row_work_update(made->work, list, err);
+    /* Kernels take row numbers and addresses from these uploads: none may run before they are known
+     * to be there. */
+    if (status == OCLORA_OK) status = oclora_stream_finish(engine->stream, err);
     pthread_mutex_unlock(&engine->lock);
     return status;
 }
