@@ -37,12 +37,17 @@ if(TARGET oclora)
         set_tests_properties(plugin_golden_seed_${seed} PROPERTIES LABELS "device;abi" TIMEOUT 600
             SKIP_RETURN_CODE 77)
     endforeach()
-    foreach(name IN ITEMS layout load calls sizes linear golden all_kinds shared)
+    foreach(name IN ITEMS layout load calls sizes linear golden all_kinds shared tenants)
         if(TARGET test_plugin_${name})
             add_dependencies(test_plugin_${name} oclora)
             set_tests_properties(plugin_${name} PROPERTIES LABELS "device;abi")
         endif()
     endforeach()
+    set_tests_properties(plugin_calls plugin_golden PROPERTIES LABELS "device;abi;tenant")
+    set_tests_properties(plugin_tenants PROPERTIES LABELS "device;abi;tenant")
+    add_test(NAME plugin_tenants_full COMMAND test_plugin_tenants)
+    set_tests_properties(plugin_tenants_full PROPERTIES LABELS "full;tenant" TIMEOUT 1800
+        SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_TEST_FULL=1")
 endif()
 add_test(NAME plugin_layers COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/plugin/test_layers.sh"
     "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")

@@ -2,7 +2,7 @@
 add_test(NAME pool_residency_full COMMAND test_pool_residency)
 set_tests_properties(pool_residency_full PROPERTIES LABELS "full;tenant" TIMEOUT 1800
     ENVIRONMENT "OCLORA_TEST_FULL=1")
-set_tests_properties(pool_residency pool_pool PROPERTIES LABELS "device;tenant")
+set_tests_properties(pool_residency pool_pool pool_tenants PROPERTIES LABELS "device;tenant")
 
 # The pool over a fake device, under ThreadSanitizer: no OpenCL driver, whose threads the detector does
 # not know. The sources are compiled again, since instrumented and plain code do not mix.
