@@ -156,6 +156,18 @@ oclora_status oclora_stream_launch(oclora_stream *stream, const oclora_kernel_re
     return OCLORA_OK;
 }
 
+void oclora_stream_each_kernel(const oclora_stream *stream,
+                               void (*visit)(void *user, const oclora_kernel_ref *kernel),
+                               void *user)
+{
+    for (size_t i = 0; i < stream->kernels_capacity; i++) {
+        if (!stream->kernels[i].cl) continue;
+        const char *file = stream->kernels[i].name, *entry = file + strlen(file) + 1;
+        const oclora_kernel_ref kernel = {file, entry, entry + strlen(entry) + 1};
+        visit(user, &kernel);
+    }
+}
+
 void oclora_stream_release_kernels(oclora_stream *stream)
 {
     const oclora_env *env = &stream->context->env;

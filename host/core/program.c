@@ -204,14 +204,22 @@ oclora_status oclora_context_build(oclora_context *context, const char *file, co
     return oclora_program_get(context, file, defines, &program, err);
 }
 
-bool oclora_context_has_built(oclora_context *context, const char *file)
+oclora_status oclora_context_kernel_names(oclora_context *context, const char *file,
+                                          const char *defines, char **out, oclora_error *err)
 {
-    bool found = false;
-    pthread_mutex_lock(&context->lock);
-    for (size_t i = 0; i < context->n_programs && !found; i++)
-        found = !strcmp(context->programs[i].file, file);
-    pthread_mutex_unlock(&context->lock);
-    return found;
+    cl_program program = NULL;
+    size_t size = 0;
+    OCLORA_TRY(oclora_program_get(context, file, defines, &program, err));
+    cl_int code = clGetProgramInfo(program, CL_PROGRAM_KERNEL_NAMES, 0, NULL, &size);
+    char *names = code ? NULL : oclora_alloc(&context->env, size + 1, 1);
+    if (!code && !names) return oclora_fail_memory(err, size + 1, "names of kernels");
+    if (!code) code = clGetProgramInfo(program, CL_PROGRAM_KERNEL_NAMES, size, names, NULL);
+    if (!code) {
+        *out = names;
+        return OCLORA_OK;
+    }
+    oclora_release(&context->env, names);
+    return oclora_context_fail_cl(context, err, code, "clGetProgramInfo", "kernels of %s.cl", file);
 }
 
 oclora_program_stats oclora_context_program_stats(oclora_context *context)

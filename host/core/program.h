@@ -16,8 +16,10 @@ oclora_program_stats oclora_context_program_stats(oclora_context *context);
 oclora_status oclora_context_build(oclora_context *context, const char *file, const char *defines,
                                    oclora_error *err);
 
-/* Whether any program of `file` has been built in this context. */
-bool oclora_context_has_built(oclora_context *context, const char *file);
+/* The kernels of (file, defines) on this device and class, built if need be: names with ';' between
+ * them, to be released with oclora_release. */
+oclora_status oclora_context_kernel_names(oclora_context *context, const char *file,
+                                          const char *defines, char **out, oclora_error *err);
 
 /* The name the disk cache gives this program on this device, driver and format. */
 oclora_status oclora_context_program_key(const oclora_context *context, const char *file,

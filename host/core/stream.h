@@ -107,6 +107,11 @@ oclora_status oclora_stream_launch(oclora_stream *stream, const oclora_kernel_re
                                    const oclora_arg *args, uint32_t n_args, uint32_t dims,
                                    const size_t *global, const size_t *local, oclora_error *err);
 
+/* Calls `visit` for every kernel launched on the stream so far, in no order. */
+void oclora_stream_each_kernel(const oclora_stream *stream,
+                               void (*visit)(void *user, const oclora_kernel_ref *kernel),
+                               void *user);
+
 /* Scratch memory of at least `bytes`, kept by the stream and grown as needed. One buffer per slot:
  * contents live until the slot is asked for again. */
 enum { OCLORA_SCRATCH_HIDDEN, OCLORA_SCRATCH_ROWS, OCLORA_SCRATCH_OP, OCLORA_SCRATCH_WORK,

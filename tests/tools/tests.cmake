@@ -45,7 +45,11 @@ if(Python3_FOUND AND TARGET clinfo-bench)
              COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_bad_drivers.py"
                      $<TARGET_FILE:clinfo-bench> $<TARGET_FILE:clinfo-bench-wrong>
                      $<TARGET_FILE:oclora_fault_layer> ${OCLORA_TEST_WRONG_KERNEL})
-    set_tests_properties(tools_clinfo_bench tools_bad_drivers PROPERTIES
+    add_test(NAME tools_selftest_coverage
+             COMMAND ${Python3_EXECUTABLE}
+                     "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_selftest_coverage.py"
+                     $<TARGET_FILE:clinfo-bench>)
+    set_tests_properties(tools_clinfo_bench tools_bad_drivers tools_selftest_coverage PROPERTIES
                          LABELS tools TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()
 

@@ -57,6 +57,11 @@
             {SRC(F32, UNIFORM, 0, 96, 5, 1, 1), SRC(I64, INDEX, 5, 5, 1, 1, 1)},                   \
             DST(TYPE, 96, 5, 1, 1), .bound = limit                                                 \
     }
+#define DEQUANTIZE_AS(TYPE, text, n, q)                                                            \
+    {                                                                                              \
+        "quantize", "dequantize_" text, q, OCLORA_OP_COPY, 1, {0},                                 \
+            {SRC(TYPE, UNIFORM, 0, n, 5, 1, 1)}, DST(F32, n, 5, 1, 1), .bound = 1e-14              \
+    }
 #define ATTENTION_AS(text, TYPE, d, rows, heads, kv, kv_heads, n, q, ...)                          \
     {                                                                                              \
         "attention", "flash_attn_" text, q, OCLORA_OP_FLASH_ATTN, n,                               \
@@ -74,6 +79,15 @@
              SRC(F32, POSITIVE, 0, dims / 2, 1, 1, 1)},                                            \
             DST(F32, 64, 3, 5, 1), .bound = 1e-8                                                   \
     }
+#define SECTIONS_AS(text, mode, dims, q)                                                           \
+    {                                                                                              \
+        "rope", "rope_" text, q, OCLORA_OP_ROPE, 2,                                                \
+            {.variant = mode,                                                                      \
+             .i = {dims, 2048, 5 | 7 << 16, 3 | 2 << 16},                                          \
+             .f = {10000.0f, 1.0f, 0, 1.0f, 32.0f, 1.0f}},                                         \
+            {SRC(F32, UNIFORM, 0, 64, 3, 5, 1), SRC(I32, POSITION, 0, 20, 1, 1, 1)},               \
+            DST(F32, 64, 3, 5, 1), .bound = 1e-8                                                   \
+    }
 
 /* clang-format off: one case a line or three */
 const op_case bench_op_cases[] = {
@@ -89,6 +103,16 @@ const op_case bench_op_cases[] = {
     MATMUL_AS(Q4_K, "q4_K", 512, 21, 5, true),
     MATMUL_AS(Q5_K, "q5_K", 512, 21, 5, false),
     MATMUL_AS(Q6_K, "q6_K", 512, 21, 5, true),
+    MATMUL_AS(F16, "f16_one_row", 130, 37, 1, false),
+    MATMUL_AS(BF16, "bf16_one_row", 96, 21, 1, false),
+    MATMUL_AS(Q8_0, "q8_0_one_row", 96, 37, 1, false),
+    MATMUL_AS(Q4_0, "q4_0_one_row", 96, 37, 1, false),
+    MATMUL_AS(Q4_1, "q4_1_one_row", 96, 37, 1, false),
+    MATMUL_AS(Q5_0, "q5_0_one_row", 96, 37, 1, false),
+    MATMUL_AS(Q5_1, "q5_1_one_row", 96, 37, 1, false),
+    MATMUL_AS(Q4_K, "q4_K_one_row", 512, 21, 1, false),
+    MATMUL_AS(Q5_K, "q5_K_one_row", 512, 21, 1, false),
+    MATMUL_AS(Q6_K, "q6_K_one_row", 512, 21, 1, false),
     {"matmul_plain",
      "mul_mat_f16_broadcast",
      true,
@@ -112,7 +136,7 @@ const op_case bench_op_cases[] = {
     BINARY(SUB, "sub", false),
     BINARY(MUL, "mul", true),
     BINARY(DIV, "div", false),
-    {"elementwise",
+    {"rows",
      "add_id",
      false,
      OCLORA_OP_ADD_ID,
@@ -193,6 +217,26 @@ const op_case bench_op_cases[] = {
      .bound = 0},
     COPY_AS(F32, F32, "permuted", true),
     {"elementwise",
+     "copy_f32_bf16",
+     false,
+     OCLORA_OP_COPY,
+     1,
+     {0},
+     {SRC(F32, UNIFORM, 0, 37, 5, 3, 1)},
+     DST(BF16, 37, 5, 3, 1),
+     .bound = 1e-5},
+    COPY_AS(BF16, F32, "bf16_f32", false),
+    {"shape",
+     "copy_i32_permuted",
+     true,
+     OCLORA_OP_COPY,
+     1,
+     {0},
+     {SRC(I32, INDEX, 99, 33, 3, 2, 1)},
+     DST(I32, 33, 3, 2, 1),
+     .bound = 0,
+     .permuted = true},
+    {"elementwise",
      "copy_i32",
      false,
      OCLORA_OP_COPY,
@@ -217,6 +261,9 @@ const op_case bench_op_cases[] = {
     ROPE_AS("normal", 0, 64, 2, true),
     ROPE_AS("neox", 2, 64, 2, true),
     ROPE_AS("neox_part_factors", 2, 32, 3, false),
+    SECTIONS_AS("sections", 8, 64, true),
+    SECTIONS_AS("sections_vision", 24, 32, false),
+    SECTIONS_AS("sections_in_turns", 40, 64, false),
     {"softmax",
      "soft_max",
      true,
@@ -235,7 +282,7 @@ const op_case bench_op_cases[] = {
      {SRC(F32, WIDE, 0, 37, 5, 2, 1), SRC(F16, MASK, 0, 37, 5, 1, 1)},
      DST(F32, 37, 5, 2, 1),
      .bound = LOOSE},
-    {"softmax",
+    {"shape",
      "argsort",
      false,
      OCLORA_OP_ARGSORT,
@@ -244,7 +291,7 @@ const op_case bench_op_cases[] = {
      {SRC(F32, UNIFORM, 0, 37, 3, 1, 1)},
      DST(I32, 37, 3, 1, 1),
      .bound = 0},
-    {"softmax",
+    {"shape",
      "argsort_descending",
      false,
      OCLORA_OP_ARGSORT,
@@ -259,6 +306,11 @@ const op_case bench_op_cases[] = {
     ROWS_AS(Q4_0, "q4_0", false),
     ROWS_AS(Q4_1, "q4_1", true),
     ROWS_AS(Q6_K, "q6_K", false),
+    ROWS_AS(BF16, "bf16", false),
+    ROWS_AS(Q5_0, "q5_0", false),
+    ROWS_AS(Q5_1, "q5_1", false),
+    ROWS_AS(Q4_K, "q4_K", false),
+    ROWS_AS(Q5_K, "q5_K", false),
     {"rows",
      "set_rows_f16",
      true,
@@ -284,15 +336,14 @@ const op_case bench_op_cases[] = {
     QUANTIZE_AS(Q4_1, "q4_1", 2e-2, false),
     QUANTIZE_AS(Q5_0, "q5_0", 5e-3, false),
     QUANTIZE_AS(Q5_1, "q5_1", 5e-3, false),
-    {"quantize",
-     "dequantize_q4_1",
-     true,
-     OCLORA_OP_COPY,
-     1,
-     {0},
-     {SRC(Q4_1, UNIFORM, 0, 96, 5, 1, 1)},
-     DST(F32, 96, 5, 1, 1),
-     .bound = 1e-14},
+    DEQUANTIZE_AS(Q8_0, "q8_0", 96, false),
+    DEQUANTIZE_AS(Q4_0, "q4_0", 96, false),
+    DEQUANTIZE_AS(Q4_1, "q4_1", 96, true),
+    DEQUANTIZE_AS(Q5_0, "q5_0", 96, false),
+    DEQUANTIZE_AS(Q5_1, "q5_1", 96, false),
+    DEQUANTIZE_AS(Q4_K, "q4_K", 512, false),
+    DEQUANTIZE_AS(Q5_K, "q5_K", 512, false),
+    DEQUANTIZE_AS(Q6_K, "q6_K", 512, false),
     {"shape",
      "concat_0",
      true,
@@ -325,6 +376,12 @@ const op_case bench_op_cases[] = {
     ATTENTION_AS("f32_softcap", F32, 80, 3, 2, 33, 1, 4, false, 20.0f),
     ATTENTION_AS("f16_sinks", F16, 128, 2, 4, 40, 4, 5, false, 0),
     ATTENTION_AS("q8_0", Q8_0, 64, 2, 4, 130, 2, 4, false, 0),
+    ATTENTION_AS("f16_many_rows", F16, 64, 37, 2, 77, 1, 4, false, 0),
+    ATTENTION_AS("bf16", BF16, 64, 2, 2, 33, 1, 4, false, 0),
+    ATTENTION_AS("q4_0", Q4_0, 64, 2, 2, 33, 1, 4, false, 0),
+    ATTENTION_AS("q4_1", Q4_1, 64, 2, 2, 33, 1, 4, false, 0),
+    ATTENTION_AS("q5_0", Q5_0, 64, 2, 2, 33, 1, 4, false, 0),
+    ATTENTION_AS("q5_1", Q5_1, 64, 2, 2, 33, 1, 4, false, 0),
 };
 /* clang-format on */
 const size_t bench_n_op_cases = sizeof bench_op_cases / sizeof bench_op_cases[0];

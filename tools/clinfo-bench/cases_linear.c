@@ -15,38 +15,72 @@ typedef struct linear_case {
     bool adapters;
     oclora_type factor;
     bool multiply, routed;
+    bool paired, scaled;
+    bool tiles; /* two launches where one would do, as for many rows */
 } linear_case;
 
 #define BASE(TYPE, text, in, out, rows, q)                                                         \
     {                                                                                              \
         "panel_" text, "matmul_panel", q, OCLORA_TYPE_##TYPE, in, out, rows, false,                \
-            OCLORA_TYPE_F32, false, false                                                          \
+            .factor = OCLORA_TYPE_F32                                                              \
     }
 #define ADAPTED(FACTOR, text, in, out, rows, q)                                                    \
     {                                                                                              \
         "linear_lora_" text, "lora_expand", q, OCLORA_TYPE_F32, in, out, rows, true,               \
-            OCLORA_TYPE_##FACTOR, false, false                                                     \
+            .factor = OCLORA_TYPE_##FACTOR                                                         \
+    }
+#define TILES(FACTOR, text, in, out, rows, q)                                                      \
+    {                                                                                              \
+        "linear_tiles_" text, "lora_shrink", q, OCLORA_TYPE_F32, in, out, rows, true,              \
+            .factor = OCLORA_TYPE_##FACTOR, .tiles = true                                          \
     }
 
 static const linear_case cases[] = {
     BASE(F32, "f32_one_row", 96, 80, 1, true),
-    BASE(F32, "f32", 160, 48, 37, false),
-    BASE(F16, "f16", 96, 80, 7, true),
-    BASE(BF16, "bf16", 96, 80, 5, false),
-    BASE(Q8_0, "q8_0", 96, 80, 37, true),
-    BASE(Q4_0, "q4_0", 96, 80, 7, true),
+    BASE(F32, "f32_four_rows", 96, 80, 4, false),
+    BASE(F32, "f32", 96, 80, 9, false),
+    BASE(F32, "f32_many_rows", 288, 80, 133, false),
+    BASE(F16, "f16_one_row", 96, 80, 1, false),
+    BASE(F16, "f16_four_rows", 96, 80, 4, false),
+    BASE(F16, "f16", 96, 80, 9, true),
+    BASE(F16, "f16_many_rows", 288, 80, 133, false),
+    BASE(BF16, "bf16_one_row", 96, 80, 1, false),
+    BASE(BF16, "bf16_four_rows", 96, 80, 4, false),
+    BASE(BF16, "bf16", 96, 80, 9, false),
+    BASE(BF16, "bf16_many_rows", 288, 80, 133, false),
+    BASE(Q8_0, "q8_0_one_row", 96, 80, 1, false),
+    BASE(Q8_0, "q8_0_four_rows", 96, 80, 4, false),
+    BASE(Q8_0, "q8_0", 96, 80, 9, true),
+    BASE(Q8_0, "q8_0_many_rows", 288, 80, 133, false),
+    BASE(Q4_0, "q4_0_one_row", 96, 80, 1, false),
+    BASE(Q4_0, "q4_0_four_rows", 96, 80, 4, false),
+    BASE(Q4_0, "q4_0", 96, 80, 9, true),
+    BASE(Q4_0, "q4_0_many_rows", 288, 80, 133, false),
     BASE(Q4_1, "q4_1_one_row", 96, 80, 1, false),
-    BASE(Q4_1, "q4_1", 288, 80, 37, true),
+    BASE(Q4_1, "q4_1_four_rows", 96, 80, 4, false),
+    BASE(Q4_1, "q4_1", 96, 80, 9, true),
+    BASE(Q4_1, "q4_1_many_rows", 288, 80, 133, false),
+    BASE(F32, "f32_three_panels", 160, 48, 37, false),
+    BASE(F16, "f16_three_panels", 160, 48, 37, false),
+    BASE(BF16, "bf16_three_panels", 160, 48, 37, false),
     ADAPTED(F32, "f32", 96, 80, 11, true),
     ADAPTED(F16, "f16", 96, 80, 11, true),
     ADAPTED(BF16, "bf16", 64, 48, 5, false),
     ADAPTED(Q8_0, "q8_0", 96, 80, 11, false),
-    {"linear_multiply", "rowscale", true, OCLORA_TYPE_F16, 96, 80, 11, true, OCLORA_TYPE_F32, true,
-     false},
-    {"linear_with_bias", "linear_bias", true, OCLORA_TYPE_F32, 96, 80, 5, true, OCLORA_TYPE_F32,
-     false, false},
-    {"linear_route", "lora_select", true, OCLORA_TYPE_F32, 96, 80, 11, true, OCLORA_TYPE_F16, false,
-     true},
+    TILES(F32, "f32", 96, 80, 11, true),
+    TILES(F16, "f16", 96, 80, 11, false),
+    TILES(BF16, "bf16", 96, 80, 11, false),
+    TILES(Q8_0, "q8_0", 96, 80, 11, true),
+    {"linear_multiply", "rowscale", true, OCLORA_TYPE_F16, 96, 80, 11, true,
+     .factor = OCLORA_TYPE_F32, .multiply = true},
+    {"linear_with_bias", "linear_bias", true, OCLORA_TYPE_F32, 96, 80, 5, true,
+     .factor = OCLORA_TYPE_F32},
+    {"linear_route", "lora_select", true, OCLORA_TYPE_F32, 96, 80, 11, true,
+     .factor = OCLORA_TYPE_F16, .routed = true},
+    {"linear_pairs", "lora_select", true, OCLORA_TYPE_F32, 96, 80, 11, true,
+     .factor = OCLORA_TYPE_F32, .paired = true},
+    {"linear_scaled", "lora_shrink", true, OCLORA_TYPE_F32, 96, 80, 11, true,
+     .factor = OCLORA_TYPE_F16, .scaled = true},
 };
 
 static void run_case(selftest *t, const linear_case *c, const char *subject)
@@ -62,7 +96,9 @@ static void run_case(selftest *t, const linear_case *c, const char *subject)
                              .factor = c->factor,
                              .bias = !strcmp(c->kernel, "linear_bias"),
                              .multiply = c->multiply,
-                             .routed = c->routed};
+                             .routed = c->routed,
+                             .paired = c->paired,
+                             .scaled = c->scaled};
     if (c->adapters) {
         static const uint32_t ranks[BENCH_LAYER_ADAPTERS] = {1, 5, 16, 67};
         memcpy(plan.ranks, ranks, sizeof ranks);
@@ -72,7 +108,7 @@ static void run_case(selftest *t, const linear_case *c, const char *subject)
     double *expected = calloc((size_t)c->rows * c->d_out, sizeof *expected);
     oclora_status status = bench_layer_create(&layer, t, &plan, &err);
     if (!status && !expected) status = oclora_fail_memory(&err, 0, "a reference");
-    if (!status) status = bench_layer_run(&layer, 0, &err);
+    if (!status) status = bench_layer_run(&layer, c->tiles ? OCLORA_LINEAR_TILES : 0, &err);
     if (!status) status = bench_layer_reference(&layer, expected, &err);
     if (!status) status = bench_judge(t, &layer.y, expected, &verdict, &err);
     if (status)

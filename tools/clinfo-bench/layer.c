@@ -2,7 +2,6 @@
 
 #include "host/base/layout.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +70,16 @@ static void put_factor(selftest *t, oclora_type type, uint32_t rows, uint32_t n,
     }
 }
 
+uint32_t bench_layer_group(const bench_layer_plan *plan, uint32_t k)
+{
+    return plan->scaled && !k ? 2 : 1;
+}
+
+uint32_t bench_layer_experts(const bench_layer_plan *plan)
+{
+    return plan->paired ? plan->ranks[2] : (uint32_t)BENCH_LAYER_EXPERTS;
+}
+
 static uint64_t aligned(uint64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
@@ -80,22 +89,22 @@ static oclora_status make_adapter(bench_layer *l, uint32_t k, unsigned char *byt
                                   oclora_lane *lane, oclora_error *err)
 {
     const bench_layer_plan *p = &l->plan;
-    uint32_t rank = p->ranks[k];
+    uint32_t rank = p->ranks[k], group = bench_layer_group(p, k);
     l->a[k] = calloc((size_t)rank * p->d_in, sizeof(float));
     l->b[k] = calloc((size_t)rank * p->d_out, sizeof(float));
     l->scale[k] = calloc(rank, sizeof(float));
     if (!l->a[k] || !l->b[k] || !l->scale[k])
         return oclora_fail_memory(err, (size_t)rank * p->d_in * 4, "an adapter");
     lane->a = *used;
-    put_factor(l->t, p->factor, rank, p->d_in, bytes + lane->a, l->a[k]);
-    lane->b = aligned(lane->a + rank * row_bytes(p->factor, p->d_in));
+    put_factor(l->t, p->factor, rank, p->d_in / group, bytes + lane->a, l->a[k]);
+    lane->b = aligned(lane->a + rank * row_bytes(p->factor, p->d_in / group));
     put_factor(l->t, p->factor, rank, p->d_out, bytes + lane->b, l->b[k]);
     lane->scale = aligned(lane->b + rank * row_bytes(p->factor, p->d_out));
     for (uint32_t j = 0; j < rank; j++) l->scale[k][j] = 1.0f + 0.25f * bench_random(l->t);
     memcpy(bytes + lane->scale, l->scale[k], rank * sizeof(float));
     *used = aligned(lane->scale + rank * 4u);
     lane->rank = rank;
-    lane->group = 1;
+    lane->group = group;
     lane->type_a = lane->type_b = p->factor;
     return OCLORA_OK;
 }
@@ -113,11 +122,38 @@ static oclora_status put_vector(bench_layer *l, uint32_t n, float center, unsign
     return OCLORA_OK;
 }
 
-/* What adapters 1 and 2 have beyond factors. */
+/* What adapters 0, 1 and 2 have beyond factors. */
+static oclora_status make_scaled(bench_layer *l, oclora_lane *lane, unsigned char *bytes,
+                                 uint64_t *used, oclora_error *err)
+{
+    const bench_layer_plan *p = &l->plan;
+    const uint32_t rank = p->ranks[0];
+    OCLORA_TRY(put_vector(l, rank * rank, 0.5f, bytes, used, &lane->core, &l->core, err));
+    OCLORA_TRY(put_vector(l, p->d_out, 1.0f, bytes, used, &lane->u, &l->u, err));
+    OCLORA_TRY(put_vector(l, p->d_out, 1.0f, bytes, used, &lane->beta, &l->beta, err));
+    return put_vector(l, p->d_out, 0, bytes, used, &lane->c, &l->c, err);
+}
+
+static oclora_status make_router(bench_layer *l, oclora_lane *lane, unsigned char *bytes,
+                                 uint64_t *used, oclora_error *err)
+{
+    const bench_layer_plan *p = &l->plan;
+    const uint32_t n = bench_layer_experts(p), kind = p->paired ? 2 : 1;
+    lane->router = kind | BENCH_LAYER_TOP_K << 8 | n << 16;
+    lane->temperature = 0.5f;
+    lane->type_gate = OCLORA_TYPE_F32;
+    OCLORA_TRY(put_vector(l, n * p->d_in, 0, bytes, used, &lane->gate, &l->gate, err));
+    if (!p->paired) return OCLORA_OK;
+    OCLORA_TRY(put_vector(l, n * p->d_in, 0, bytes, used, &lane->gate_b, &l->gate_b, err));
+    return put_vector(l, BENCH_LAYER_TOP_K * n * n, 0, bytes, used, &lane->pairs, &l->pair_table,
+                      err);
+}
+
 static oclora_status make_extras(bench_layer *l, oclora_lane *lanes, unsigned char *bytes,
                                  uint64_t *used, oclora_error *err)
 {
     const bench_layer_plan *p = &l->plan;
+    if (p->scaled) OCLORA_TRY(make_scaled(l, &lanes[0], bytes, used, err));
     if (p->multiply) {
         lanes[1] = (oclora_lane){.n_mul = BENCH_LAYER_PAIRS, .group = 1}; /* no factors then */
         OCLORA_TRY(put_vector(l, BENCH_LAYER_PAIRS * p->d_out, 0.5f, bytes, used, &lanes[1].mul_u,
@@ -125,12 +161,19 @@ static oclora_status make_extras(bench_layer *l, oclora_lane *lanes, unsigned ch
         OCLORA_TRY(put_vector(l, BENCH_LAYER_PAIRS * p->d_in, 1.0f, bytes, used, &lanes[1].mul_v,
                               &l->mul_v, err));
     }
-    if (!p->routed) return OCLORA_OK;
-    lanes[2].router = 1u | BENCH_LAYER_TOP_K << 8 | (uint32_t)BENCH_LAYER_EXPERTS << 16;
-    lanes[2].temperature = 0.5f;
-    lanes[2].type_gate = OCLORA_TYPE_F32;
-    return put_vector(l, BENCH_LAYER_EXPERTS * p->d_in, 0, bytes, used, &lanes[2].gate, &l->gate,
-                      err);
+    if (!p->routed && !p->paired) return OCLORA_OK;
+    return make_router(l, &lanes[2], bytes, used, err);
+}
+
+/* What make_extras needs, at most. */
+static uint64_t extra_bytes(const bench_layer_plan *p)
+{
+    const uint64_t n = bench_layer_experts(p), rank = p->ranks[0];
+    uint64_t floats = 0;
+    if (p->scaled) floats += rank * rank + 3 * (uint64_t)p->d_out;
+    if (p->multiply) floats += BENCH_LAYER_PAIRS * ((uint64_t)p->d_in + p->d_out);
+    if (p->routed || p->paired) floats += 2 * n * p->d_in + BENCH_LAYER_TOP_K * n * n;
+    return floats * 4 + 16 * 64;
 }
 
 static oclora_status make_pool(bench_layer *l, oclora_error *err)
@@ -143,8 +186,7 @@ static oclora_status make_pool(bench_layer *l, oclora_error *err)
         bytes +=
             p->ranks[k] * (row_bytes(p->factor, p->d_in) + row_bytes(p->factor, p->d_out) + 4) +
             256;
-    if (p->multiply) bytes += BENCH_LAYER_PAIRS * 4u * (p->d_in + p->d_out) + 128;
-    if (p->routed) bytes += BENCH_LAYER_EXPERTS * 4u * p->d_in + 128;
+    bytes += extra_bytes(p);
     unsigned char *data = calloc(bytes, 1);
     if (!data) return oclora_fail_memory(err, bytes, "adapters");
     oclora_status status = OCLORA_OK;
@@ -167,9 +209,12 @@ static oclora_status make_batch(bench_layer *l, oclora_error *err)
     l->row_start = calloc(p->rows + 1, sizeof *l->row_start);
     l->adapter = calloc((size_t)p->rows * 2, sizeof *l->adapter);
     l->weights = calloc((size_t)p->rows * 2, sizeof *l->weights);
-    if (!l->row_start || !l->adapter || !l->weights) return oclora_fail_memory(err, 0, "a batch");
+    l->instance = calloc(p->rows, sizeof *l->instance);
+    if (!l->row_start || !l->adapter || !l->weights || !l->instance)
+        return oclora_fail_memory(err, 0, "a batch");
     uint32_t n = 0;
     for (uint32_t r = 0; r < p->rows; r++) {
+        l->instance[r] = r % 2;
         uint32_t entries = p->mixed ? r % 5 == 4 ? 0 : r % 5 == 3 ? 2 : 1 : 1;
         for (uint32_t e = 0; e < entries; e++, n++) {
             l->adapter[n] = (r + e) % p->n_adapters;
@@ -177,7 +222,8 @@ static oclora_status make_batch(bench_layer *l, oclora_error *err)
         }
         l->row_start[r + 1] = n;
     }
-    const oclora_batch batch = {p->rows, p->n_adapters, l->row_start, l->adapter, l->weights, NULL};
+    const oclora_batch batch = {p->rows,    p->n_adapters, l->row_start,
+                                l->adapter, l->weights,    p->paired ? l->instance : NULL};
     oclora_worklist list = {0};
     OCLORA_TRY(oclora_worklist_build(&list, &l->t->child->env, &batch, 8, err));
     oclora_status status = oclora_row_work_create(&l->work, l->t->stream, err);
@@ -205,82 +251,6 @@ oclora_status bench_layer_run(bench_layer *l, uint32_t flags, oclora_error *err)
                          &l->y.view, l->lanes, l->work, flags, err);
 }
 
-/* Weight of every expert: the softmax of the largest logits, 0 for the others. */
-static void route(const bench_layer *l, const float *x, double *weights)
-{
-    double logits[BENCH_LAYER_EXPERTS], sum = 0;
-    for (uint32_t e = 0; e < BENCH_LAYER_EXPERTS; e++) {
-        logits[e] = weights[e] = 0;
-        for (uint32_t i = 0; i < l->plan.d_in; i++)
-            logits[e] += (double)l->gate[(size_t)e * l->plan.d_in + i] * (double)x[i];
-    }
-    for (uint32_t n = 0; n < BENCH_LAYER_TOP_K; n++) {
-        uint32_t best = BENCH_LAYER_EXPERTS;
-        for (uint32_t e = 0; e < BENCH_LAYER_EXPERTS; e++)
-            if (weights[e] == 0 && (best == BENCH_LAYER_EXPERTS || logits[e] > logits[best]))
-                best = e;
-        sum += weights[best] = exp(logits[best] / 0.5);
-    }
-    for (uint32_t e = 0; e < BENCH_LAYER_EXPERTS; e++) weights[e] /= sum;
-}
-
-/* W (v o x), v NULL = ones. */
-static void multiply(const bench_layer *l, const float *x, const float *v, double *y)
-{
-    uint32_t d_in = l->plan.d_in;
-    for (uint32_t o = 0; o < l->plan.d_out; o++) {
-        y[o] = 0;
-        for (uint32_t i = 0; i < d_in; i++)
-            y[o] +=
-                (double)l->w.values[(size_t)o * d_in + i] * (double)x[i] * (v ? (double)v[i] : 1.0);
-    }
-}
-
-/* y += weight * (f_k(x) - f(x)), f the base layer. */
-static void add_adapter(const bench_layer *l, uint32_t k, double weight, const float *x,
-                        const double *base, double *scratch, double *y)
-{
-    uint32_t d_in = l->plan.d_in, d_out = l->plan.d_out, rank = l->plan.ranks[k];
-    bool multiplies = l->plan.multiply && k == 1;
-    double experts[BENCH_LAYER_EXPERTS];
-    bool routed = l->plan.routed && k == 2;
-    if (routed) route(l, x, experts);
-    for (uint32_t j = 0; j < rank && !multiplies; j++) {
-        double h = 0;
-        for (uint32_t i = 0; i < d_in; i++)
-            h += (double)l->a[k][(size_t)j * d_in + i] * (double)x[i];
-        h *= (double)l->scale[k][j] * weight;
-        if (routed) h *= experts[j / (rank / BENCH_LAYER_EXPERTS)];
-        for (uint32_t o = 0; o < d_out; o++) y[o] += h * (double)l->b[k][(size_t)j * d_out + o];
-    }
-    if (!multiplies) return;
-    for (uint32_t o = 0; o < d_out; o++) y[o] -= weight * base[o];
-    for (uint32_t n = 0; n < BENCH_LAYER_PAIRS; n++) {
-        multiply(l, x, l->mul_v + (size_t)n * d_in, scratch);
-        for (uint32_t o = 0; o < d_out; o++)
-            y[o] += weight * (double)l->mul_u[(size_t)n * d_out + o] * scratch[o];
-    }
-}
-
-oclora_status bench_layer_reference(const bench_layer *l, double *expected, oclora_error *err)
-{
-    uint32_t d_in = l->plan.d_in, d_out = l->plan.d_out;
-    double *base = calloc((size_t)d_out * 2, sizeof *base);
-    if (!base) return oclora_fail_memory(err, (size_t)d_out * 16, "a reference");
-    for (uint32_t r = 0; r < l->plan.rows; r++) {
-        const float *x = l->x.values + (size_t)r * d_in;
-        double *y = expected + (size_t)r * d_out;
-        multiply(l, x, NULL, base);
-        memcpy(y, base, d_out * sizeof *y);
-        for (uint32_t e = l->row_start ? l->row_start[r] : 0;
-             l->row_start && e < l->row_start[r + 1]; e++)
-            add_adapter(l, l->adapter[e], (double)l->weights[e], x, base, base + d_out, y);
-        for (uint32_t o = 0; o < d_out && l->bias.count; o++) y[o] += (double)l->bias.values[o];
-    }
-    free(base);
-    return OCLORA_OK;
-}
-
 void bench_layer_destroy(bench_layer *l)
 {
     oclora_row_work_destroy(l->work);
@@ -298,7 +268,9 @@ void bench_layer_destroy(bench_layer *l)
     }
     free(l->mul_u);
     free(l->mul_v);
-    free(l->gate);
+    float *const vectors[] = {l->gate, l->gate_b, l->pair_table, l->core, l->u, l->beta, l->c};
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) free(vectors[i]);
+    free(l->instance);
     free(l->row_start);
     free(l->adapter);
     free(l->weights);

@@ -153,21 +153,41 @@ static void ref_norm(const op_case *c, const case_tensor *src, double *dst)
     }
 }
 
+/* Which of the four positions of a token turns a pair, and the power of the base it has. */
+static int section_of(const op_case *c, uint64_t j, double *power)
+{
+    uint32_t width[4], sum = 0, first = 0;
+    int which = 0;
+    for (int i = 0; i < 4; i++)
+        sum += width[i] = (uint32_t)c->params.i[2 + i / 2] >> (i % 2 * 16) & 0xffff;
+    const uint32_t sector = (uint32_t)j % sum;
+    if (c->params.variant == 40) return sector < 3 * width[sector % 3] ? (int)(sector % 3) : 3;
+    while (which < 3 && sector >= first + width[which]) first += width[which++];
+    if (c->params.variant == 24) *power = sector - first;
+    return which;
+}
+
+static double rope_angle(const op_case *c, const case_tensor *src, uint64_t token, uint64_t j)
+{
+    double power = (double)j, factor = c->n_src > 2 ? (double)src[2].values[j] : 1;
+    const uint64_t tokens = c->dst_ne[2];
+    const uint64_t which = c->params.variant > 2 ? (uint64_t)section_of(c, j, &power) : 0;
+    return (double)src[1].values[which * tokens + token] * (double)c->params.f[1] *
+           pow((double)c->params.f[0], -2.0 * power / c->params.i[0]) / factor;
+}
+
 static void ref_rope(const op_case *c, const case_tensor *src, double *dst)
 {
     const uint64_t *ne = c->dst_ne;
-    uint64_t dims = (uint64_t)c->params.i[0];
-    bool neox = c->params.variant == 2;
-    double base = (double)c->params.f[0], scale = (double)c->params.f[1];
+    uint64_t dims = (uint64_t)c->params.i[0] * (c->params.variant == 24 ? 2 : 1);
+    bool neox = c->params.variant != 0;
     EACH_ROW(ne)
     {
         const float *x = src[0].values + at(ne, 0, i1, i2, i3);
         double *y = dst + at(ne, 0, i1, i2, i3);
         for (uint64_t i = 0; i < ne[0]; i++) y[i] = (double)x[i];
         for (uint64_t j = 0; j < dims / 2; j++) {
-            double factor = c->n_src > 2 ? (double)src[2].values[j] : 1;
-            double angle = (double)src[1].values[i2] * scale *
-                           pow(base, -2.0 * (double)j / (double)dims) / factor;
+            double angle = rope_angle(c, src, i2, j);
             uint64_t a = neox ? j : 2 * j, b = neox ? j + dims / 2 : 2 * j + 1;
             y[a] = (double)x[a] * cos(angle) - (double)x[b] * sin(angle);
             y[b] = (double)x[a] * sin(angle) + (double)x[b] * cos(angle);

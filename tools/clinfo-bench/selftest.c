@@ -1,8 +1,6 @@
 #include "tools/clinfo-bench/selftest.h"
 
 #include "host/base/layout.h"
-#include "host/core/program.h"
-#include "host/core/source.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -338,22 +336,6 @@ static void run_case(selftest *t, const op_case *c, const char *subject)
     free(expected);
 }
 
-/* A kernel file that no case made the driver build is a gap in this program, and named as one. Some
- * files belong to one class only. */
-static void report_coverage(selftest *t)
-{
-    json_t *list = json_array();
-    for (const oclora_source *s = oclora_sources; s->name; s++) {
-        bool kernels = strstr((const char *)s->text, "__kernel") != NULL;
-        if (kernels && !oclora_context_has_built(t->context, s->name))
-            json_array_append_new(list, json_string(s->name));
-    }
-    json_t *item = json_object();
-    json_object_set_new(item, "not_built", list);
-    bench_result(t->child, json_array_size(list) ? "note" : "pass", item,
-                 "%zu kernel files without a case in this class", json_array_size(list));
-}
-
 oclora_status bench_step_selftest(bench_child *child, oclora_error *err)
 {
     char subject[56];
@@ -372,6 +354,6 @@ oclora_status bench_step_selftest(bench_child *child, oclora_error *err)
     bench_linear_cases(&t);
     bench_fused_cases(&t);
     bool whole = child->mode != BENCH_QUICK && !child->from && !child->only;
-    if (whole && bench_begin(child, "coverage")) report_coverage(&t);
+    if (whole && bench_begin(child, "coverage")) bench_report_coverage(&t);
     return OCLORA_OK;
 }

@@ -93,4 +93,7 @@ void bench_probe_cases(selftest *t);
 void bench_linear_cases(selftest *t);
 void bench_fused_cases(selftest *t);
 
+/* Which kernels of cl/ the cases before did not launch in this class: a gap in this program. */
+void bench_report_coverage(selftest *t);
+
 #endif

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Every kernel of cl/, in every variant the engine can launch, has a case in clinfo-bench's self-test, which
+passes. Usage: test_selftest_coverage.py CLINFO_BENCH"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BENCH = None
+DEVICE = "0"
+TYPES = range(11)  # f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_K, q5_K, q6_K: OCLORA_TYPE_MAP
+BLOCKS, PANELS, CACHES = range(3, 11), range(6), range(8)
+WRITTEN = range(3, 8)  # types that set_rows and copies make
+
+
+def run_step(name):
+    """The items of one step, by name, from the program's own child."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = dict(os.environ, OCLORA_CACHE_DIR=folder)
+        command = f'exec "{BENCH}" --step {name} --step-device {DEVICE} --step-mode 1 3>&1 >/dev/null'
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=env,
+                              timeout=800, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {line["item"]["name"]: line["item"] for line in lines if "item" in line}
+
+
+def required(cpu):
+    """Pieces of text, all of which one launched kernel must hold: its file, entry and defines."""
+    own, lanes = ("cpu", 16) if cpu else ("gpu", 1)
+    yield from ((f"attention: attention_{own} ", f"-DK_TYPE={t} -DV_TYPE={t} -DROWS=1") for t in CACHES)
+    if cpu:
+        yield ("attention: attention_cpu ", "-DROWS=8")
+    yield from ((f"elementwise: unary -DLANES={lanes} -DUNARY={u}",) for u in range(17))
+    yield from ((f"elementwise: glu -DLANES={lanes} -DGLU={g}",) for g in range(6))
+    yield from ((f"matmul_plain: matmul_{own} -DA_TYPE={t} -DNT={n}",) for t in TYPES for n in (1, 4))
+    yield from ((f"matmul_panel: panel_rows -DTYPE={t} -DMR={r} ",) for t in PANELS for r in (1, 4, 8))
+    yield from ((f"matmul_panel: panel_tile -DTYPE={t} ",) for t in PANELS)
+    yield from ((f"rows: get_rows -DLANES={lanes} -DTYPE={t}",) for t in TYPES)
+    yield from ((f"quantize: quantize_rows -DTYPE={t}",) for t in WRITTEN)
+    yield from ((f"quantize: dequantize_rows -DTYPE={t}",) for t in BLOCKS)
+    yield from ((f"probe: probe_{k} -DPROBE_WIDTH={w}",) for k in ("fill", "copy", "axpy")
+                for w in (1, 4, 16))
+
+
+def is_launched(pieces, launched):
+    """A define ends at a blank or with the text: TYPE=1 is not TYPE=10."""
+    return any(all(piece.rstrip() + " " in text + " " for piece in pieces) for text in launched)
+
+
+class Coverage(unittest.TestCase):
+    def check_class(self, name, cpu):
+        items = run_step(name)
+        self.assertIn("coverage", items, "the step did not reach its end")
+        coverage = items.pop("coverage")
+        self.assertEqual(coverage["not_launched"], [], "kernels without a case")
+        for pieces in required(cpu):
+            with self.subTest(" ".join(pieces)):
+                self.assertTrue(is_launched(pieces, coverage["launched"]), "no case launches it")
+        self.assertEqual([i["name"] for i in items.values() if i["status"] != "pass"], [])
+        files = {text.split(":")[0] for text in coverage["launched"]}
+        for item in items.values():  # what would be disabled is a file that there is
+            self.assertIn(item["kernel"].split(":")[0], files, item["name"])
+
+    def test_cpu_class(self):
+        self.check_class("selftest_cpu", True)
+
+    def test_gpu_class(self):
+        self.check_class("selftest_gpu", False)
+
+
+if __name__ == "__main__":
+    BENCH = os.path.abspath(sys.argv[1])
+    listed = subprocess.run([BENCH, "--list"], capture_output=True, text=True, check=False)
+    devices = listed.stdout.splitlines()
+    if not devices:
+        print("skipped: no OpenCL device is installed")
+        sys.exit(77)
+    # Intel's runtime compiles fastest; the others run the same cases in the matrix.
+    DEVICE = str(next((i for i, d in enumerate(devices) if "Intel" in d), 0))
+    unittest.main(argv=[sys.argv[0]] + sys.argv[2:], verbosity=2)
