@@ -1,6 +1,7 @@
 #include "host/adapter/config.h"
 #include "host/adapter/pattern.h"
 #include "host/adapter/terms.h"
+#include "host/file/json.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,6 +16,9 @@ oclora_status oclora_config_parse(oclora_config *out, const char *text, size_t s
                            "adapter_config.json has %zu bytes, at most %d "
                            "are read",
                            size, CONFIG_MAX);
+    if (!oclora_json_is_modest(text, size, size))
+        return oclora_fail(err, OCLORA_FILE_FORMAT,
+                           "adapter_config.json is too dense to be a configuration");
     json_error_t problem;
     json_t *root = json_loadb(text != NULL ? text : "", size, JSON_REJECT_DUPLICATES, &problem);
     if (root == NULL)

@@ -85,6 +85,9 @@ oclora_status oclora_image_add_module(oclora_adapter_image *image, size_t *capac
                                       const char *name, size_t length, oclora_module **out,
                                       oclora_error *err)
 {
+    if (image->n_modules == OCLORA_MODULES_MAX)
+        return oclora_fail(err, OCLORA_NOT_SUPPORTED, "the adapter has over %d modules",
+                           OCLORA_MODULES_MAX);
     OCLORA_TRY(oclora_reserve(&image->env, &image->modules, capacity, image->n_modules + 1,
                               sizeof *image->modules, err));
     oclora_module *module = &image->modules[image->n_modules];

@@ -17,7 +17,10 @@ oclora_status oclora_image_create(oclora_adapter_image **out, const oclora_env *
                                   oclora_error *err);
 
 /* Grows the module list by one zeroed module named `name` (copied). The pointer holds until the
- * next call. Modules must be complete before oclora_image_finish. */
+ * next call. Modules must be complete before oclora_image_finish. Errors: NOT_SUPPORTED beyond
+ * OCLORA_MODULES_MAX, since a file of empty modules would take many times its size in memory; the
+ * largest models have some 900 linear layers. */
+enum { OCLORA_MODULES_MAX = 8192 };
 oclora_status oclora_image_add_module(oclora_adapter_image *image, size_t *capacity,
                                       const char *name, size_t length, oclora_module **out,
                                       oclora_error *err);

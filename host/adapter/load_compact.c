@@ -2,6 +2,7 @@
  * the tensors, since a file may come from anybody. */
 #include "host/adapter/compact.h"
 #include "host/adapter/number.h"
+#include "host/file/json.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@ typedef struct reader {
     oclora_factor *factors;
     size_t n_factors;
     size_t n_used; /* tensors that something refers to */
+    uint64_t file_bytes;
 } reader;
 
 void oclora_compact_vectors(oclora_module *m, oclora_compact_vector out[OCLORA_COMPACT_VECTORS])
@@ -351,8 +353,9 @@ static oclora_status read_all(reader *r, oclora_error *err)
                         ? json_loads(r->file.metadata_json, JSON_REJECT_DUPLICATES, &where)
                         : NULL;
     const char *text = json_string_value(json_object_get(outer, OCLORA_COMPACT_KEY));
-    if (text != NULL) r->head = json_loads(text, JSON_REJECT_DUPLICATES, &where);
     const bool found = text != NULL;
+    if (found && oclora_json_is_modest(text, strlen(text), r->file_bytes))
+        r->head = json_loads(text, JSON_REJECT_DUPLICATES, &where);
     json_decref(outer);
     if (!json_is_object(r->head))
         return oclora_fail(err, OCLORA_FILE_FORMAT,
@@ -367,7 +370,7 @@ static oclora_status read_all(reader *r, oclora_error *err)
 
 oclora_status oclora_load_compact(oclora_adapter_image *image, oclora_map *map, oclora_error *err)
 {
-    reader r = {.image = image};
+    reader r = {.image = image, .file_bytes = map->size};
     oclora_status status = oclora_safetensors_parse(&r.file, &image->env, map, err);
     if (status == OCLORA_OK) status = read_all(&r, err);
     oclora_safetensors_free(&r.file);

@@ -3,7 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GGML_TYPE_LIMIT = 43, ALIGNMENT_DEFAULT = 32, ALIGNMENT_MAX = 1 << 16 };
+enum {
+    GGML_TYPE_LIMIT = 43,
+    ALIGNMENT_DEFAULT = 32,
+    ALIGNMENT_MAX = 1 << 16,
+    DIRECTORY_MAX = 3 << 20
+};
 
 /* Value types of metadata, numbered as in the format. */
 enum {
@@ -156,10 +161,21 @@ static int by_key(const void *a, const void *b)
     return compare_text(x->text, x->length, y->text, y->length);
 }
 
+/* Short entries take more memory here than bytes of the file. The largest models have some thousand
+ * tensors and keys. */
+static oclora_status check_modest(uint64_t bytes, uint64_t count, const char *what,
+                                  oclora_error *err)
+{
+    if (bytes <= DIRECTORY_MAX) return OCLORA_OK;
+    return oclora_fail(err, OCLORA_FILE_FORMAT, "the GGUF file has %llu %s: no model has so many",
+                       (unsigned long long)count, what);
+}
+
 static oclora_status read_keys(oclora_gguf *file, cursor *in, uint64_t count, oclora_error *err)
 {
-    /* The shortest pair takes 14 bytes, so the directory stays in proportion to the file. */
+    /* The shortest pair takes 14 bytes, so that no product below overflows. */
     if (count > in->left / 14) return fail_cut(err, "metadata");
+    OCLORA_TRY(check_modest(count * sizeof *file->keys, count, "keys", err));
     file->keys = oclora_alloc(&file->env, (size_t)count, sizeof *file->keys);
     if (file->keys == NULL)
         return oclora_fail_memory(err, (size_t)count * sizeof *file->keys, "GGUF metadata");
@@ -271,6 +287,8 @@ static oclora_status read_tensors(oclora_gguf *file, cursor *in, uint64_t count,
         take(&scan, n_dims <= OCLORA_TENSOR_MAX_DIMS ? n_dims * 8 + 12 : 0);
     }
     if (scan.cut) return fail_cut(err, "tensor directory");
+    OCLORA_TRY(check_modest(count * (sizeof *file->tensors + sizeof *file->sorted) + names, count,
+                            "tensors", err));
     file->tensors = oclora_alloc(&file->env, (size_t)count, sizeof *file->tensors);
     file->sorted = oclora_alloc(&file->env, (size_t)count, sizeof *file->sorted);
     file->names = oclora_alloc(&file->env, (size_t)names, 1);

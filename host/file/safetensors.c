@@ -1,10 +1,11 @@
 #include "host/file/safetensors.h"
+#include "host/file/json.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADER_MAX = 100000000, NODE_BYTES = 128, NODE_SLACK = 12 << 20 };
+enum { HEADER_MAX = 100000000 };
 
 static const struct {
     const char *name;
@@ -37,16 +38,6 @@ static uint64_t read_u64(const uint8_t *bytes)
     uint64_t value = 0;
     for (int i = 7; i >= 0; i--) value = value << 8 | bytes[i];
     return value;
-}
-
-/* A JSON tree takes many times the memory of dense text such as "[0,0,0". Real headers are far from
- * that: one element never needs more than NODE_BYTES, and tensors carry data. */
-static bool header_is_dense(const uint8_t *text, uint64_t length, uint64_t file_size)
-{
-    uint64_t nodes = 0;
-    for (uint64_t i = 0; i < length; i++)
-        nodes += text[i] == ',' || text[i] == ':' || text[i] == '[' || text[i] == '{';
-    return nodes * NODE_BYTES > file_size + NODE_SLACK;
 }
 
 static oclora_status parse_dtype(oclora_file_tensor *tensor, const json_t *entry, oclora_error *err)
@@ -138,6 +129,16 @@ static oclora_status check_layout(oclora_safetensors *file, const uint8_t *data,
     return OCLORA_OK;
 }
 
+/* Into memory of our own: what jansson gives could only be freed by the host's jansson hooks. */
+static oclora_status keep_metadata(oclora_safetensors *file, const json_t *entry, oclora_error *err)
+{
+    const size_t size = json_dumpb(entry, NULL, 0, JSON_COMPACT);
+    file->metadata_json = oclora_alloc(&file->env, size + 1, 1);
+    if (file->metadata_json == NULL) return oclora_fail_memory(err, size + 1, "file metadata");
+    json_dumpb(entry, file->metadata_json, size, JSON_COMPACT);
+    return OCLORA_OK;
+}
+
 static oclora_status parse_tensors(oclora_safetensors *file, json_t *root, const uint8_t *data,
                                    uint64_t data_size, oclora_error *err)
 {
@@ -149,11 +150,7 @@ static oclora_status parse_tensors(oclora_safetensors *file, json_t *root, const
         if (strcmp(key, "__metadata__") == 0) {
             if (!json_is_object(entry))
                 return oclora_fail(err, OCLORA_FILE_FORMAT, "__metadata__ is not an object");
-            char *text = json_dumps(entry, JSON_COMPACT);
-            if (text != NULL)
-                file->metadata_json = oclora_string_copy(&file->env, text, strlen(text));
-            free(text);
-            if (file->metadata_json == NULL) return oclora_fail_memory(err, 0, "file metadata");
+            OCLORA_TRY(keep_metadata(file, entry, err));
             continue;
         }
         oclora_file_tensor *tensor = &file->tensors[file->count++];
@@ -200,7 +197,7 @@ oclora_status oclora_safetensors_parse(oclora_safetensors *out, const oclora_env
                            "the header announces %llu bytes, the file has %llu after it",
                            (unsigned long long)length, (unsigned long long)(map->size - 8));
     const uint8_t *header = map->data + 8;
-    if (length == 0 || header[0] != '{' || header_is_dense(header, length, map->size))
+    if (length == 0 || header[0] != '{' || !oclora_json_is_modest(header, length, map->size))
         return oclora_fail(err, OCLORA_FILE_FORMAT, "the header is not a safetensors directory");
 
     json_error_t problem;

@@ -1,29 +1,15 @@
 /* Compact files: what is read from one, and what of it is refused by name. (That every kind comes
  * through unchanged is tested by tests/kinds/test_convert.py.) */
+#include "support/files.h"
 #include "support/harness.h"
 
 #include "host/adapter/compact.h"
 #include "host/adapter/load.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char good_head[] =
-    "{\"version\":1,\"kind\":\"meteora\",\"naming\":\"peft\",\"task\":0,\"n_tasks\":1,"
-    "\"factors\":[{\"type\":\"f32\",\"rows\":4,\"cols\":8},{\"type\":\"f32\",\"rows\":4,\"cols\":5}"
-    ","
-    "{\"type\":\"f32\",\"rows\":2,\"cols\":8}],\"modules\":[{\"name\":\"q\",\"d_in\":8,\"d_out\":5,"
-    "\"rank\":4,\"group\":1,\"a\":0,\"b\":1,\"router\":{\"kind\":1,\"n_experts\":2,\"top_k\":1,"
-    "\"gate\":2}}]}";
-static const char good_tensors[] =
-    "{\"factor.0\":{\"dtype\":\"F32\",\"shape\":[4,8],\"data_offsets\":[0,128]},"
-    "\"factor.1\":{\"dtype\":\"F32\",\"shape\":[4,5],\"data_offsets\":[128,208]},"
-    "\"pad.0\":{\"dtype\":\"U8\",\"shape\":[48],\"data_offsets\":[208,256]},"
-    "\"factor.2\":{\"dtype\":\"F32\",\"shape\":[2,8],\"data_offsets\":[256,320]},"
-    "\"vector.0.scale\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[320,336]},"
-    "\"vector.0.router\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[336,344]}}";
-enum { DATA = 344, ROOM = 8192, HEADER_AT = 8 };
+enum { ROOM = 8192 };
 
 /* `text` with its first `from` replaced; NULL changes nothing. */
 static void replace(char *out, const char *text, const char *from, const char *to)
@@ -37,30 +23,11 @@ static void replace(char *out, const char *text, const char *from, const char *t
     snprintf(out, ROOM, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
 }
 
-/* A file in 64-byte aligned memory, all values 0.5. @return its size. */
-static size_t make(uint8_t *file, const char *head, const char *tensors)
-{
-    json_t *root = json_loads(tensors, 0, NULL);
-    json_object_set_new(root, "__metadata__", json_pack("{s:s}", OCLORA_COMPACT_KEY, head));
-    char *text = json_dumps(root, JSON_COMPACT);
-    const size_t length = strlen(text), padded = (HEADER_AT + length + 63) / 64 * 64 - HEADER_AT;
-    memset(file, 0, HEADER_AT);
-    for (size_t i = 0; i < 4; i++) file[i] = (uint8_t)(padded >> (8 * i));
-    memset(file + HEADER_AT, ' ', padded);
-    memcpy(file + HEADER_AT, text, length);
-    for (size_t i = 0; i < DATA / 4; i++) {
-        const float half = 0.5f;
-        memcpy(file + HEADER_AT + padded + 4 * i, &half, 4);
-    }
-    free(text);
-    json_decref(root);
-    return HEADER_AT + padded + DATA;
-}
-
 static oclora_status load(const uint8_t *file, size_t size, oclora_adapter_image **out,
                           oclora_error *err)
 {
     oclora_map map = {file, size, NULL};
+    oclora_keep_seed("compact", NULL, 0, file, size);
     OCLORA_TRY(oclora_image_create(out, oclora_test_env(), err));
     return oclora_load_compact(*out, &map, err);
 }
@@ -72,9 +39,9 @@ static void expect(const char *from, const char *to, const char *tensor_from, co
     oclora_adapter_image *image = NULL;
     oclora_error err = {0};
     uint8_t *file = aligned_alloc(64, 2 * ROOM);
-    replace(head, good_head, from, to);
-    replace(tensors, good_tensors, tensor_from, tensor_to);
-    const size_t size = make(file, head, tensors);
+    replace(head, oclora_good_compact_head, from, to);
+    replace(tensors, oclora_good_compact_tensors, tensor_from, tensor_to);
+    const size_t size = oclora_make_compact(file, head, tensors);
     if (!CHECK_STATUS(load(file, size, &image, &err), status, &err) ||
         (text != NULL && !CHECK_CONTAINS(err.text, text)))
         fprintf(stderr, "  %s -> %s\n", from != NULL ? from : tensor_from,
@@ -88,7 +55,8 @@ static void test_reads(void)
     oclora_adapter_image *image = NULL;
     oclora_error err = {0};
     uint8_t *file = aligned_alloc(64, 2 * ROOM);
-    const size_t size = make(file, good_head, good_tensors);
+    const size_t size =
+        oclora_make_compact(file, oclora_good_compact_head, oclora_good_compact_tensors);
     CHECK_OK(load(file, size, &image, &err), &err);
     const oclora_module *q = &image->modules[0];
     CHECK_INT(image->kind, OCLORA_KIND_METEORA);
@@ -168,12 +136,13 @@ static void test_values(void)
 {
     oclora_error err = {0};
     uint8_t *file = aligned_alloc(64, 2 * ROOM);
-    const size_t size = make(file, good_head, good_tensors);
+    const size_t size =
+        oclora_make_compact(file, oclora_good_compact_head, oclora_good_compact_tensors);
     const uint32_t bad[] = {0x7fc00000u, 0xff800000u};
     const size_t places[] = {0, 127, 256, 335, 340};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         oclora_adapter_image *image = NULL;
-        uint8_t *at = file + size - DATA + places[i] / 4 * 4;
+        uint8_t *at = file + size - OCLORA_COMPACT_DATA + places[i] / 4 * 4;
         uint8_t kept[4];
         memcpy(kept, at, 4);
         memcpy(at, &bad[i % 2], 4);
@@ -188,7 +157,8 @@ static void test_values(void)
 static void test_mutations(void)
 {
     uint8_t *file = aligned_alloc(64, 2 * ROOM), *copy = aligned_alloc(64, 2 * ROOM);
-    const size_t size = make(file, good_head, good_tensors);
+    const size_t size =
+        oclora_make_compact(file, oclora_good_compact_head, oclora_good_compact_tensors);
     uint64_t state = 1;
     for (int turn = 0; turn < 4000; turn++) {
         oclora_adapter_image *image = NULL;

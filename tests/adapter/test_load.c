@@ -245,6 +245,7 @@ static oclora_status load(oclora_adapter_image **out, const char *config, const 
                           uint32_t store, oclora_error *err)
 {
     oclora_bytes bytes = oclora_make_safetensors(tensors);
+    oclora_keep_seed("adapter", config, strlen(config), bytes.data, bytes.size);
     oclora_status status = oclora_adapter_load_memory(
         out, oclora_test_env(), config, strlen(config), bytes.data, bytes.size, store, err);
     oclora_bytes_free(&bytes);

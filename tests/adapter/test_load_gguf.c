@@ -26,6 +26,7 @@ static oclora_status load(oclora_gguf_maker *maker, oclora_adapter_image **out, 
 {
     char folder[256], path[300];
     oclora_bytes bytes = oclora_gguf_make(maker);
+    oclora_keep_seed("gguf", NULL, 0, bytes.data, bytes.size);
     oclora_make_folder(folder, sizeof folder, "gguf");
     snprintf(path, sizeof path, "%s/adapter.gguf", folder);
     CHECK(oclora_write_file(path, bytes.data, bytes.size));

@@ -10,6 +10,7 @@
 static oclora_status parse(const oclora_bytes *bytes, oclora_gguf **out, oclora_error *err)
 {
     oclora_map map = {bytes->data, bytes->size, NULL};
+    oclora_keep_seed("gguf", NULL, 0, bytes->data, bytes->size);
     return oclora_gguf_parse(out, oclora_test_env(), &map, err);
 }
 

@@ -9,6 +9,7 @@
 static oclora_status parse(const oclora_bytes *bytes, oclora_safetensors *out, oclora_error *err)
 {
     oclora_map map = {bytes->data, bytes->size, NULL};
+    oclora_keep_seed("safetensors", NULL, 0, bytes->data, bytes->size);
     return oclora_safetensors_parse(out, oclora_test_env(), &map, err);
 }
 

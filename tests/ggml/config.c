@@ -1,5 +1,6 @@
 #include "plugin/ggml/config.h"
 #include "host/graph/session.h"
+#include "support/files.h"
 #include "support/harness.h"
 
 #include <stdio.h>
@@ -10,6 +11,7 @@ static oclora_ggml_config *read_good(const char *text)
 {
     oclora_ggml_config *config = NULL;
     oclora_error err = {0};
+    oclora_keep_seed("config", NULL, 0, text, strlen(text));
     CHECK_OK(oclora_ggml_config_read(&config, oclora_test_env(), text, &err), &err);
     return config;
 }
@@ -18,6 +20,7 @@ static void read_bad(const char *text, oclora_status wanted, const char *part)
 {
     oclora_ggml_config *config = NULL;
     oclora_error err = {0};
+    oclora_keep_seed("config", NULL, 0, text, strlen(text));
     CHECK_STATUS(oclora_ggml_config_read(&config, oclora_test_env(), text, &err), wanted, &err);
     CHECK_CONTAINS(err.text, part);
     CHECK(config == NULL);

@@ -10,7 +10,7 @@ if(NOT OCLORA_SANITIZE)
     set(H "${PROJECT_SOURCE_DIR}/host")
     set(pool_alone "${H}/adapter/pool.c" "${H}/adapter/pool_arena.c" "${H}/adapter/pool_bind.c"
         "${H}/adapter/pool_blobs.c" "${H}/adapter/pool_query.c" "${H}/adapter/pool_residency.c"
-        "${H}/adapter/bind.c" "${H}/adapter/image.c" "${H}/adapter/matrix.c" "${H}/adapter/narrow.c"
+        "${H}/adapter/bind.c" "${H}/adapter/convert.c" "${H}/adapter/image.c" "${H}/adapter/matrix.c" "${H}/adapter/narrow.c"
         "${H}/adapter/number.c" "${H}/base/bytes.c" "${H}/base/dequant.c" "${H}/base/layout.c"
         "${H}/base/weight.c" "${H}/core/env.c" "${H}/core/error.c" "${H}/file/hash.c"
         "${H}/file/map.c")

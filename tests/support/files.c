@@ -3,12 +3,15 @@
 
 #include "host/adapter/number.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { SEEDS = 300, SEED_MAX = 1 << 16 };
 
 void oclora_bytes_add(oclora_bytes *bytes, const void *data, size_t size)
 {
@@ -206,6 +209,39 @@ oclora_bytes oclora_gguf_make(oclora_gguf_maker *maker)
     return out;
 }
 
+const char oclora_good_compact_head[] =
+    "{\"version\":1,\"kind\":\"meteora\",\"naming\":\"peft\",\"task\":0,\"n_tasks\":1,"
+    "\"factors\":[{\"type\":\"f32\",\"rows\":4,\"cols\":8},{\"type\":\"f32\",\"rows\":4,\"cols\":5}"
+    ","
+    "{\"type\":\"f32\",\"rows\":2,\"cols\":8}],\"modules\":[{\"name\":\"q\",\"d_in\":8,\"d_out\":5,"
+    "\"rank\":4,\"group\":1,\"a\":0,\"b\":1,\"router\":{\"kind\":1,\"n_experts\":2,\"top_k\":1,"
+    "\"gate\":2}}]}";
+const char oclora_good_compact_tensors[] =
+    "{\"factor.0\":{\"dtype\":\"F32\",\"shape\":[4,8],\"data_offsets\":[0,128]},"
+    "\"factor.1\":{\"dtype\":\"F32\",\"shape\":[4,5],\"data_offsets\":[128,208]},"
+    "\"pad.0\":{\"dtype\":\"U8\",\"shape\":[48],\"data_offsets\":[208,256]},"
+    "\"factor.2\":{\"dtype\":\"F32\",\"shape\":[2,8],\"data_offsets\":[256,320]},"
+    "\"vector.0.scale\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[320,336]},"
+    "\"vector.0.router\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[336,344]}}";
+
+size_t oclora_make_compact(uint8_t *file, const char *head, const char *tensors)
+{
+    json_t *root = json_loads(tensors, 0, NULL);
+    json_object_set_new(root, "__metadata__", json_pack("{s:s}", "oclora_compact", head));
+    const size_t length = json_dumpb(root, NULL, 0, JSON_COMPACT),
+                 padded = (8 + length + 63) / 64 * 64 - 8;
+    memset(file, 0, 8);
+    for (size_t i = 0; i < 4; i++) file[i] = (uint8_t)(padded >> (8 * i));
+    memset(file + 8, ' ', padded);
+    json_dumpb(root, (char *)file + 8, length, JSON_COMPACT);
+    for (size_t i = 0; i < OCLORA_COMPACT_DATA / 4; i++) {
+        const float half = 0.5f;
+        memcpy(file + 8 + padded + 4 * i, &half, 4);
+    }
+    json_decref(root);
+    return 8 + padded + OCLORA_COMPACT_DATA;
+}
+
 int oclora_write_file(const char *path, const void *data, size_t size)
 {
     FILE *file = fopen(path, "wb");
@@ -219,4 +255,22 @@ void oclora_make_folder(char *out, size_t room, const char *name)
     snprintf(out, room, "%s/oclora-test-%ld-%s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
              (long)getpid(), name);
     mkdir(out, 0700);
+}
+
+void oclora_keep_seed(const char *format, const void *config, size_t config_size, const void *data,
+                      size_t size)
+{
+    const char *folder = getenv("OCLORA_TEST_SEEDS");
+    static unsigned count;
+    char path[512];
+    oclora_bytes all = {NULL, 0};
+    if (folder == NULL || count == SEEDS || config_size > 65535 || size > SEED_MAX) return;
+    snprintf(path, sizeof path, "%s/%s", folder, format);
+    mkdir(path, 0777);
+    if (config != NULL) oclora_bytes_number(&all, config_size, 2);
+    if (config != NULL) oclora_bytes_add(&all, config, config_size);
+    oclora_bytes_add(&all, data, size);
+    snprintf(path, sizeof path, "%s/%s/%ld-%u", folder, format, (long)getpid(), count++);
+    if (!oclora_write_file(path, all.data, all.size)) fprintf(stderr, "no seed %s\n", path);
+    oclora_bytes_free(&all);
 }

@@ -40,6 +40,18 @@ void oclora_gguf_add_entry(oclora_gguf_maker *maker, const char *name, uint32_t 
                            const uint64_t *fastest_first, uint32_t type, uint64_t offset);
 oclora_bytes oclora_gguf_make(oclora_gguf_maker *maker); /* frees the maker's pieces */
 
+/* A compact file in 64-byte aligned memory of 16 KiB, all values 0.5, from the header of the
+ * adapter and the directory of tensors. @return its size. The good ones make a good file. */
+enum { OCLORA_COMPACT_DATA = 344 }; /* bytes of the good tensors, at the end of the file */
+extern const char oclora_good_compact_head[], oclora_good_compact_tensors[];
+size_t oclora_make_compact(uint8_t *file, const char *head, const char *tensors);
+
+/* Every input that a test gives to a loader is a seed of the fuzz targets: with
+ * OCLORA_TEST_SEEDS=DIR it is written to DIR/FORMAT. `config` is NULL but for the target that takes
+ * two files. */
+void oclora_keep_seed(const char *format, const void *config, size_t config_size, const void *data,
+                      size_t size);
+
 /* Writes a file; false on failure. */
 int oclora_write_file(const char *path, const void *data, size_t size);
 /* A new folder under $TMPDIR (or /tmp) of this process; its path is put in `out`. */
