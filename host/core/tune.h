@@ -3,7 +3,7 @@
  * that the environment. No OpenCL here.
  *
  * Only what leaves every sum as it is may stand here: any value of any parameter gives the same bits
- * (tests/op/test_tuned.c). What is part of a sum's order (slices of a GPU's product, width of its
+ * (tests/tools/tune_bits.c). What is part of a sum's order (slices of a GPU's product, width of its
  * reductions, rank tiles, key chunks of attention) is a constant of the kernels. */
 #ifndef OCLORA_CORE_TUNE_H
 #define OCLORA_CORE_TUNE_H

@@ -53,6 +53,36 @@ if(Python3_FOUND AND TARGET clinfo-bench)
                          LABELS tools TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()
 
+if(Python3_FOUND AND TARGET oclora-tune)
+    # oclora-tune-wrong: the same program, but one value of a parameter gives wrong sums.
+    set(panels_dir "${PROJECT_BINARY_DIR}/generated/panels")
+    set(panels_c "${panels_dir}/kernels.c")
+    add_custom_command(OUTPUT "${panels_c}"
+        COMMAND ${CMAKE_COMMAND} -E rm -rf "${panels_dir}/cl"
+        COMMAND ${CMAKE_COMMAND} -E copy_directory "${PROJECT_SOURCE_DIR}/cl" "${panels_dir}/cl"
+        COMMAND ${CMAKE_COMMAND} -DFILE=${panels_dir}/cl/matmul_panel.cl
+                -P "${CMAKE_CURRENT_SOURCE_DIR}/tools/spoil_panels.cmake"
+        COMMAND ${CMAKE_COMMAND} -DKERNEL_DIR=${panels_dir}/cl -DOUTPUT=${panels_c}
+                -P "${PROJECT_SOURCE_DIR}/tools/cmake/embed_kernels.cmake"
+        COMMAND ${CMAKE_COMMAND} -E touch "${panels_c}"
+        DEPENDS ${kernel_files} "${CMAKE_CURRENT_SOURCE_DIR}/tools/spoil_panels.cmake"
+        COMMENT "Making a value of a tuning parameter wrong for a test")
+    add_executable(oclora-tune-wrong "${PROJECT_SOURCE_DIR}/tools/tune/main.c" "${panels_c}")
+    target_link_libraries(oclora-tune-wrong PRIVATE oclora_tune_core)
+    set_target_properties(oclora-tune-wrong PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    add_test(NAME tools_tune
+             COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_tune.py"
+                     $<TARGET_FILE:oclora-tune> $<TARGET_FILE:oclora-tune-wrong>)
+    add_executable(test_tools_tune_bits tools/tune_bits.c)
+    set_target_properties(test_tools_tune_bits PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    target_link_libraries(test_tools_tune_bits PRIVATE oclora_test_support oclora_tune_core)
+    add_test(NAME tools_tune_bits COMMAND test_tools_tune_bits)
+    set_tests_properties(tools_tune tools_tune_bits PROPERTIES LABELS tools TIMEOUT 900
+                         SKIP_RETURN_CODE 77)
+endif()
+
 # Tables in the documentation, and the kernels compiled for GPUs that nobody here has.
 if(Python3_FOUND)
     add_test(NAME tools_docs COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tools/update-docs" --check)

@@ -27,10 +27,10 @@ static bool open_cl(bench_device *d)
     return d->queue ? true : say_cl("clCreateCommandQueue", code);
 }
 
-bool bench_device_open(bench_device *out, const char *selector)
+bool bench_device_open(bench_device *out, const char *selector, uint32_t device_class)
 {
     memset(out, 0, sizeof *out);
-    oclora_context_options options = {0};
+    oclora_context_options options = {.device_class = device_class};
     if (oclora_device_find(&out->env, selector, &out->info, &out->err) != OCLORA_OK)
         return say(out, "no device");
     if (!open_cl(out)) return false;

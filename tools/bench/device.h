@@ -18,8 +18,8 @@ typedef struct bench_device {
     oclora_stream *stream;
 } bench_device;
 
-/* False after a message on stderr. */
-bool bench_device_open(bench_device *out, const char *selector);
+/* False after a message on stderr. `device_class`: OCLORA_CLASS_AUTO, or whose kernels to use. */
+bool bench_device_open(bench_device *out, const char *selector, uint32_t device_class);
 void bench_device_close(bench_device *device);
 
 /* A kernel of its own source; NULL after a message. */

@@ -283,7 +283,7 @@ int bench_kernels(bench_report *report)
     kernels k = {.report = report, .limits = bench_limits_of(o->quick), .one_core = o->pin >= 0};
     /* First, so that its threads do not inherit a place that an OpenCL runtime gives this one. */
     k.has_openblas = bench_openblas_open(&k.openblas);
-    if (!bench_device_open(&k.device, o->device)) {
+    if (!bench_device_open(&k.device, o->device, OCLORA_CLASS_AUTO)) {
         bench_device_close(&k.device);
         return BENCH_EXIT_ENVIRONMENT;
     }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_ROWS = 16, ALIGN = 64 };
+enum { ALIGN = 64 };
 
 static float draw(uint32_t *seed)
 {
@@ -207,7 +207,9 @@ static bool open_work(bench_layer *l)
                               .row_start = start,
                               .adapter = adapter,
                               .weight = weight};
-        ok = oclora_worklist_build(&list, &l->device->env, &batch, CHUNK_ROWS, err) == OCLORA_OK &&
+        const uint32_t chunk_rows =
+            oclora_context_tuned(l->device->context, OCLORA_TUNE_CHUNK_ROWS);
+        ok = oclora_worklist_build(&list, &l->device->env, &batch, chunk_rows, err) == OCLORA_OK &&
              oclora_row_work_create(&l->work, l->device->stream, err) == OCLORA_OK &&
              oclora_row_work_update(l->work, &list, err) == OCLORA_OK;
     }
