@@ -5,7 +5,10 @@
  * of x meets plane i2 / repeat2 of a. One order for every output: 16 accumulators over k mod 16, k
  * ascending, then one fixed tree. It does not depend on NT, the row's place, or the device class.
  * matmul_cpu: work-group of 1; makes 32 m of NT n; global = (ceil(m / 32), ceil(n / NT), planes).
- * matmul_gpu: work-group of 64, one m each, x staged in local memory; global = (m up to 64s, ..).
+ * -DBY_EXPERT=1 matmul_id_cpu: work-group of 1; makes 128 m of all rows whose id is one expert, NT
+ * at a time, so that a is unpacked once for NT rows; global = (ceil(m / 128), experts, 1). For
+ * prompts. matmul_gpu: work-group of 64, one m each, x staged in local memory; global = (m up to
+ * 64s, ..).
  */
 #pragma OPENCL FP_CONTRACT OFF
 #include "dense.cl"
@@ -17,9 +20,13 @@
 #ifndef NT
 #define NT 4
 #endif
+#ifndef BY_EXPERT
+#define BY_EXPERT 0
+#endif
 #define MT     4
 #define A_SIZE (A_TYPE == W_F32 ? 4 : 2) /* of dense types */
 #define M_SPAN 32
+#define E_SPAN 128
 
 /* Sums of neighbours of a, then of b. Four rounds over 16 vectors leave the sum of vector j in lane
  * j, added in the same order as sum_lanes does. */
@@ -124,6 +131,63 @@ __attribute__((always_inline)) float4 sums_of(const float16 acc[MT])
     return a.even + a.odd;
 }
 
+/* Outputs m .. m + MT of one row. */
+void store_sums(__global float *out, float4 sums, ulong m, ulong n_m)
+{
+    if (m + MT <= n_m) {
+        vstore4(sums, 0, out + m);
+        return;
+    }
+    float part[MT];
+    vstore4(sums, 0, part);
+    for (uint j = 0; m + j < n_m; j++) out[m + j] = part[j];
+}
+
+#if BY_EXPERT
+/* `count` rows of x, the pointers behind them repeated, to outputs m_first .. m_last. */
+__attribute__((always_inline)) void multiply_rows(__global const uchar *a_plane, ulong m_first,
+                                                  ulong m_last, ulong n_m, ulong na0, ulong na1,
+                                                  __global const uchar *const *x_row,
+                                                  __global float *const *out, uint count, ulong n_k,
+                                                  ulong nx0, uint x_type)
+{
+    __global const uchar *a_row[MT];
+    for (ulong m = m_first; m < m_last; m += MT) {
+        for (uint j = 0; j < MT; j++) a_row[j] = a_plane + min(m + j, n_m - 1) * na1;
+        float16 acc[NT][MT];
+        multiply_tile(acc, a_row, x_row, n_k, na0, nx0, x_type);
+        for (uint t = 0; t < count; t++) store_sums(out[t], sums_of(acc[t]), m, n_m);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_id_cpu(ARGS)
+{
+    ulong m_first = (ulong)get_global_id(0) * E_SPAN, m_last = min(m_first + E_SPAN, n_m);
+    long expert = (long)get_global_id(1);
+    __global const uchar *a_plane = a + a_offset + expert * na2, *x_row[NT];
+    __global float *out[NT];
+    uint count = 0;
+    for (ulong i2 = 0; i2 < planes2; i2++) {
+        for (ulong n = 0; n < n_n; n++) {
+            long plane = plane_of(ids + ids_offset + n * ni0 + i2 * ni1, 1, 0, n_expert);
+            if (plane != expert && (plane >= 0 || expert != 0)) continue;
+            out[count] = (__global float *)(y + y_offset + n * ny1 + i2 * ny2);
+            x_row[count] = x + x_offset + i2 * nx2 + n % n_x * nx1;
+            if (plane < 0) { /* there is no such expert */
+                for (ulong m = m_first; m < m_last; m++) out[count][m] = NAN;
+            } else if (++count == NT) {
+                multiply_rows(a_plane, m_first, m_last, n_m, na0, na1, x_row, out, NT, n_k, nx0,
+                              x_type);
+                count = 0;
+            }
+        }
+    }
+    if (count == 0) return;
+    for (uint t = count; t < NT; t++) x_row[t] = x_row[0];
+    multiply_rows(a_plane, m_first, m_last, n_m, na0, na1, x_row, out, count, n_k, nx0, x_type);
+}
+#endif
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
 {
     ulong m_first = (ulong)get_global_id(0) * M_SPAN, n = (ulong)get_global_id(1) * NT;
@@ -140,15 +204,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
         multiply_tile(acc, a_row, x_row, n_k, na0, nx0, x_type);
         for (uint t = 0; t < NT && n + t < n_n; t++) {
             __global float *out =
-                (__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3) + m;
-            float4 sums = plane < 0 ? (float4)(NAN) : sums_of(acc[t]);
-            if (m + MT <= n_m) {
-                vstore4(sums, 0, out);
-            } else {
-                float part[MT];
-                vstore4(sums, 0, part);
-                for (uint j = 0; m + j < n_m; j++) out[j] = part[j];
-            }
+                (__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3);
+            store_sums(out, plane < 0 ? (float4)(NAN) : sums_of(acc[t]), m, n_m);
         }
     }
 }

@@ -13,14 +13,21 @@ static bool matmul_fits(const oclora_tensor *a, const oclora_tensor *x, const oc
            x->ne[3] % a->ne[3] == 0;
 }
 
+/* With two rows an expert or more on average, an expert's rows are computed together. */
+static bool worth_grouping(const oclora_tensor *a, const oclora_tensor *ids)
+{
+    return ids->ne[0] * ids->ne[1] >= 2 * a->ne[2];
+}
+
 /* `ids` NULL: planes of a repeat over those of x. Else its rows choose planes of a. */
 static oclora_status launch(oclora_stream *stream, const oclora_tensor *a, const oclora_tensor *x,
                             const oclora_tensor *ids, const oclora_tensor *y, oclora_error *err)
 {
-    enum { CPU_SPAN = 32, GPU_WIDTH = 64 };
+    enum { CPU_SPAN = 32, EXPERT_SPAN = 128, GPU_WIDTH = 64 };
     const oclora_tensor none = {.ne = {1, 1, 1, 1}};
     const bool cpu = oclora_stream_is_cpu(stream);
-    const uint64_t tile_n = ids != NULL || y->ne[1] == 1 ? 1 : 4;
+    const bool grouped = cpu && ids != NULL && worth_grouping(a, ids);
+    const uint64_t tile_n = !grouped && (ids != NULL || y->ne[1] == 1) ? 1 : 4;
     oclora_arg_list list = {.count = 0};
     oclora_args_tensor(&list, y);
     oclora_args_tensor(&list, a);
@@ -41,12 +48,18 @@ static oclora_status launch(oclora_stream *stream, const oclora_tensor *a, const
     oclora_args_u64(&list, ids != NULL ? ids->nb[1] : 0);
     oclora_args_u64(&list, x->ne[1]);
     oclora_args_u32(&list, ids != NULL);
-    char defines[40];
-    snprintf(defines, sizeof(defines), "-DA_TYPE=%u -DNT=%u", a->type, (unsigned)tile_n);
-    const oclora_kernel_ref kernel = {"matmul_plain", cpu ? "matmul_cpu" : "matmul_gpu", defines};
-    const uint64_t per_group = cpu ? CPU_SPAN : GPU_WIDTH;
+    char defines[60];
+    snprintf(defines, sizeof(defines), "-DA_TYPE=%u -DNT=%u%s", a->type, (unsigned)tile_n,
+             grouped ? " -DBY_EXPERT=1" : "");
+    const oclora_kernel_ref kernel = {"matmul_plain",
+                                      grouped ? "matmul_id_cpu"
+                                      : cpu   ? "matmul_cpu"
+                                              : "matmul_gpu",
+                                      defines};
+    const uint64_t per_group = grouped ? EXPERT_SPAN : cpu ? CPU_SPAN : GPU_WIDTH;
     const uint64_t groups[3] = {(a->ne[1] + per_group - 1) / per_group,
-                                (y->ne[1] + tile_n - 1) / tile_n, y->ne[2] * y->ne[3]};
+                                grouped ? a->ne[2] : (y->ne[1] + tile_n - 1) / tile_n,
+                                grouped ? 1 : y->ne[2] * y->ne[3]};
     return oclora_launch_groups(stream, &kernel, &list, groups, cpu ? 1 : GPU_WIDTH, err);
 }
 

@@ -39,7 +39,7 @@ class Process:
     """A program with its log in a file, ended when the block ends."""
 
     def __init__(self, host, name, arguments, env, plugin):
-        environment = dict(os.environ, **host.env, **env)
+        environment = {**os.environ, **host.env, **env}
         environment.pop("GGML_BACKEND_PATH", None)
         if plugin:
             environment["GGML_BACKEND_PATH"] = os.path.join(host.build, "lib", "libggml-oclora.so")

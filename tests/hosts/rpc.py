@@ -1,6 +1,11 @@
 """Two unmodified RPC workers with the plugin, a client without it: the same tokens as in one process."""
+import json
+import os
+import shutil
+
+from bad_input import drop_old, read_safetensors, write_safetensors
 from llama_server import SLOTS, Server, Worker, check_alone, check_answers, config, reference
-from support import start
+from support import golden, start
 
 QUESTIONS = range(4)
 
@@ -48,12 +53,60 @@ def unknown_rows(host, checks):
         checks.check("SINGLE_STREAM" in worker.log(), "unified cache over RPC: no reason in the log")
 
 
+def of_one_layer(host):
+    """The adapter pirate cut to layer 0, which only one of two workers gets."""
+    folder = os.path.join(host.folder("cut"), "pirate")
+    shutil.copytree(golden.adapter_path("pirate"), folder)
+    path = os.path.join(folder, "adapter_model.safetensors")
+    header, data = read_safetensors(path)
+    write_safetensors(path, *drop_old({key: entry for key, entry in header.items()
+                                       if ".layers.0." in key or key == "__metadata__"}, data))
+    return folder
+
+
+def nothing_here(host, checks):
+    """An adapter that adapts no layer of a worker is refused there."""
+    text = config(host, {"0": "pirate"}, partial=True)
+    settings = dict(json.loads(text), adapters={"pirate": of_one_layer(host)})
+    env = {"OCLORA_CONFIG": json.dumps(settings)}
+    with Worker(host, env) as first, Worker(host, env) as second:
+        if not checks.check(first.wait() and second.wait(), "two workers start"):
+            return
+        with Server(host, "--rpc", f"127.0.0.1:{first.port},127.0.0.1:{second.port}", "--no-warmup",
+                    plugin=False, slots=2) as server:
+            if server.wait():
+                answer = server.ask(0, [1, 9690, 198], 4)
+                checks.check(isinstance(answer, str), f"an adapter of one layer: answers {answer}")
+        logs = [first.log(), second.log()]
+        checks.check(sum("adapts no module" in log for log in logs) == 1,
+                     f"an adapter of one layer: not refused by one worker: {[log[-400:] for log in logs]}")
+
+
+def bad_settings(host, checks):
+    """A worker whose settings cannot be used serves nobody."""
+    good = config(host, SLOTS, partial=True)
+    for name, text, status in (("not JSON", "{", "INVALID_ARGUMENT"),
+                               ("no such file", "/nonexistent/oclora.json", "FILE_NOT_FOUND"),
+                               ("unknown key", '{"adapterz": {}}', 'unknown key "adapterz"'),
+                               ("no OpenCL device", good, "NO_DEVICE")):
+        env = {"OCLORA_CONFIG": text}
+        if status == "NO_DEVICE":
+            env["OCL_ICD_VENDORS"] = "/nonexistent"
+        with Worker(host, env) as worker:
+            checks.check(not worker.wait(), f"worker, {name}: it serves")
+            checks.check(status in worker.log(), f"worker, {name}: {status} is not in the log: "
+                                                 f"{worker.log()[-400:]}")
+
+
 def main():
     host, checks = start()
     serves(host, checks)
+    nothing_here(host, checks)
+    bad_settings(host, checks)
     whole_adapters_only(host, checks)
     unknown_rows(host, checks)
     checks.finish()
 
 
-main()
+if __name__ == "__main__":
+    main()

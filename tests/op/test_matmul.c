@@ -102,7 +102,7 @@ static double matmul_id_reference(const void *user, uint64_t m, uint64_t slot, u
 
 static void check_experts(const oclora_test_device *device, oclora_type type, uint64_t x_rows)
 {
-    enum { K = 64, M = 67, EXPERTS = 5, USED = 4, TOKENS = 3 };
+    enum { K = 64, M = 67, EXPERTS = 5, USED = 4, TOKENS = 3 }; /* enough to group */
     op_tensor a = op_make(device, type, K, M, EXPERTS, 1, op_plain);
     op_tensor x = op_make(device, OCLORA_TYPE_F32, K, x_rows, TOKENS, 1, op_padded);
     op_tensor ids = op_make(device, OCLORA_TYPE_I32, USED, TOKENS, 1, 1, op_padded);
@@ -123,8 +123,49 @@ static void check_experts(const oclora_test_device *device, oclora_type type, ui
     op_free(&y);
 }
 
+/* A prompt, computed expert by expert, has the bits that every token has alone; an id that no
+ * expert has gives NaN. */
+static void prompt_on(const oclora_test_device *device)
+{
+    enum { K = 96, M = 135, EXPERTS = 3, USED = 2, TOKENS = 9 };
+    op_tensor a = op_make(device, OCLORA_TYPE_Q8_0, K, M, EXPERTS, 1, op_plain);
+    op_tensor x = op_make(device, OCLORA_TYPE_F32, K, 1, TOKENS, 1, op_padded);
+    op_tensor ids = op_make(device, OCLORA_TYPE_I32, USED, TOKENS, 1, 1, op_padded);
+    op_tensor many = op_make(device, OCLORA_TYPE_F32, M, USED, TOKENS, 1, op_plain);
+    op_tensor one = op_make(device, OCLORA_TYPE_F32, M, USED, 1, 1, op_plain);
+    op_fill(device, &a);
+    op_fill(device, &x);
+    OP_EACH(&ids, i0, i1, i2, i3)
+    op_set(&ids, (double)(i1 * i1 % 5 == 4 ? 7 : i0 + i1 % 2), i0, i1, i2, i3);
+    op_upload(device, &ids);
+    oclora_op_call call = op_call(OCLORA_OP_MUL_MAT_ID, &many);
+    op_add_source(&call, &a);
+    op_add_source(&call, &x);
+    op_add_source(&call, &ids);
+    op_run(device, &call, &many);
+    call.dst = one.view;
+    for (uint64_t token = 0; token < TOKENS; token++) {
+        call.src[1] = x.view;
+        call.src[1].ne[2] = 1;
+        call.src[1].offset += token * x.view.nb[2];
+        call.src[2] = ids.view;
+        call.src[2].ne[1] = 1;
+        call.src[2].offset += token * ids.view.nb[1];
+        op_run(device, &call, &one);
+        CHECK_INT(memcmp(op_at(&one, 0, 0, 0, 0), op_at(&many, 0, 0, token, 0), USED * M * 4), 0);
+        const bool none = op_get(&ids, 0, token, 0, 0) >= EXPERTS;
+        CHECK_INT(isnan(op_get(&many, M - 1, 0, token, 0)), none);
+    }
+    op_free(&a);
+    op_free(&x);
+    op_free(&ids);
+    op_free(&many);
+    op_free(&one);
+}
+
 static void experts_on(const oclora_test_device *device)
 {
+    prompt_on(device);
     check_experts(device, OCLORA_TYPE_F16, 1);
     check_experts(device, OCLORA_TYPE_Q4_0, 4);
     check_experts(device, OCLORA_TYPE_F32, 2);
