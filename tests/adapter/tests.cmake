@@ -18,6 +18,7 @@ if(NOT OCLORA_SANITIZE)
         set_tests_properties(valgrind_${name} PROPERTIES LABELS "unit;valgrind" TIMEOUT 900
             SKIP_RETURN_CODE 77)
     endforeach()
-    # Large files made for their size, in memory that is checked bit by bit: the longest by far.
-    set_tests_properties(valgrind_adapter_image PROPERTIES LABELS "full;valgrind")
+    # Large files, and thousands of damaged ones: the longest by far.
+    set_tests_properties(valgrind_adapter_image valgrind_adapter_hostile PROPERTIES
+        LABELS "full;valgrind")
 endif()

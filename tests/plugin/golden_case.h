@@ -185,4 +185,13 @@ static inline double golden_error(const golden_served *s, const char *module, co
     return error;
 }
 
+/* The path of an adapter of the case; member "", "task0", "#task=1". */
+static inline const char *golden_member_path(const golden_served *s, const char *member)
+{
+    static char path[1024];
+    snprintf(path, sizeof path, "%s%s%s", s->golden.folder,
+             member[0] != '\0' && member[0] != '#' ? "/" : "", member);
+    return path;
+}
+
 #endif

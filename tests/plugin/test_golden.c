@@ -2,7 +2,7 @@
  * left it, on every runtime, with both classes of kernels and every storage. The cases are those of
  * index.json in the folder given as the first argument, tests/data/golden without one; a case this
  * program has no check for fails. */
-#include "golden_case.h"
+#include "golden_network.h"
 
 #include <math.h>
 
@@ -22,15 +22,6 @@ static void *library;
 static const oclora_api *api;
 static const char *folder_of_cases = OCLORA_TEST_DATA "/golden";
 static double worst[STORES]; /* seen on this device */
-
-/* The path of an adapter of the case; member "", "task0", "#task=1". */
-static const char *member_path(const golden_served *s, const char *member)
-{
-    static char path[1024];
-    snprintf(path, sizeof path, "%s%s%s", s->golden.folder,
-             member[0] != '\0' && member[0] != '#' ? "/" : "", member);
-    return path;
-}
 
 static void check_error(const golden_served *s, const char *module, const char *what,
                         const float *y, uint32_t store)
@@ -98,7 +89,7 @@ static void check_memory(const golden_served *s, const golden_layer *layer, cons
     golden_rows rows;
     oclora_adapter_t adapter = 0;
     oclora_message msg = {sizeof msg, ""};
-    const char *path = member_path(s, member);
+    const char *path = golden_member_path(s, member);
     if (strchr(path, '#') != NULL)
         return; /* a choice among several, which has no files of its own */
     adapter = load_memory(s, path);
@@ -116,7 +107,7 @@ static void check_member(const golden_served *s, const char *member, const char 
         oclora_message msg = {sizeof msg, ""};
         golden_rows rows;
         const oclora_adapter_t adapter =
-            golden_load(s, stores[store].name, member_path(s, member), stores[store].store);
+            golden_load(s, stores[store].name, golden_member_path(s, member), stores[store].store);
         for (size_t m = 0; m < s->n_layers && adapter != 0; m++) {
             golden_all_rows(&rows, s->layers[m].rows, adapter);
             float *y = serve_layer(s, &s->layers[m], &rows, what, store);
@@ -168,13 +159,14 @@ static void bora(const golden_served *s)
     tasks(s);
     check_member(s, "", "Y.base_adapter");
     check_member(s, "#task=nobody knows it", "Y.base_adapter");
-    const oclora_adapter_t base = golden_load(s, "base", member_path(s, ""), OCLORA_STORE_AUTO);
+    const oclora_adapter_t base =
+        golden_load(s, "base", golden_member_path(s, ""), OCLORA_STORE_AUTO);
     for (int n = 0;; n++) {
         snprintf(what, sizeof what, "Y.task%d_joined", n);
         if (!has(s, what)) break;
         snprintf(member, sizeof member, "#task=%d", n);
         const oclora_adapter_t task =
-            golden_load(s, what, member_path(s, member), OCLORA_STORE_AUTO);
+            golden_load(s, what, golden_member_path(s, member), OCLORA_STORE_AUTO);
         for (size_t m = 0; m < s->n_layers; m++) {
             memset(&rows, 0, sizeof rows);
             for (uint32_t t = 0; t < s->layers[m].rows; t++) {
@@ -206,7 +198,8 @@ static void weighted(const golden_served *s)
                 char name[40];
                 snprintf(member, sizeof member, "#task=%zu", k);
                 snprintf(name, sizeof name, "%s %zu", stores[store].name, k);
-                adapters[k] = golden_load(s, name, member_path(s, member), stores[store].store);
+                adapters[k] =
+                    golden_load(s, name, golden_member_path(s, member), stores[store].store);
             }
             memset(&rows, 0, sizeof rows);
             for (uint32_t t = 0; t < layer->rows; t++) {
@@ -227,7 +220,7 @@ static void instances(const golden_served *s)
     golden_rows rows;
     for (uint32_t store = 0; store < STORES; store++) {
         const oclora_adapter_t adapter =
-            golden_load(s, stores[store].name, member_path(s, ""), stores[store].store);
+            golden_load(s, stores[store].name, golden_member_path(s, ""), stores[store].store);
         for (size_t m = 0; m < s->n_layers && adapter != 0; m++) {
             const golden_layer *layer = &s->layers[m];
             size_t count = 0;
@@ -261,7 +254,7 @@ static void mixed(const golden_served *s)
     for (size_t t = 0; t < json_array_size(names); t++) {
         const char *name = json_string_value(json_array_get(names, t));
         if (name != NULL)
-            adapters[t] = golden_load(s, name, member_path(s, name), OCLORA_STORE_AUTO);
+            adapters[t] = golden_load(s, name, golden_member_path(s, name), OCLORA_STORE_AUTO);
     }
     for (size_t m = 0; m < s->n_layers; m++) {
         const golden_layer *layer = &s->layers[m];
@@ -286,72 +279,6 @@ static void mixed(const golden_served *s)
     }
 }
 
-/* --- a network, layer by layer --- */
-
-static double rms_error(const float *y, const float *target, size_t count)
-{
-    double distance = 0.0, size = 0.0;
-    for (size_t i = 0; i < count; i++) {
-        const double d = (double)y[i] - (double)target[i];
-        distance += d * d;
-        size += (double)target[i] * (double)target[i];
-    }
-    return sqrt(distance / size);
-}
-
-/* @return the distance from the network that was to be approximated. */
-static double network(const golden_served *s, const char *member, bool relu)
-{
-    golden_rows rows;
-    size_t dims[2] = {0};
-    char what[64];
-    const golden_layer *first = &s->layers[0];
-    const size_t count = (size_t)first->rows * first->d_out;
-    const oclora_adapter_t adapter =
-        golden_load(s, member, member_path(s, member), OCLORA_STORE_F32);
-    float *x = malloc(count * sizeof *x), *y = malloc(count * sizeof *y);
-    if (x == NULL || y == NULL) exit(1);
-    memcpy(x, first->x, count * sizeof *x); /* the layers are square */
-    golden_all_rows(&rows, first->rows, adapter);
-    for (size_t m = 0; m < s->n_layers; m++) {
-        golden_run(s, &s->layers[m], &rows, x, y);
-        for (size_t i = 0; i < count; i++) x[i] = relu && !(y[i] > 0.0f) ? 0.0f : y[i];
-    }
-    snprintf(what, sizeof what, "%s.Y", member);
-    check_error(s, "", what, x, 1);
-    float *target = oclora_golden_floats(&s->golden, "", "Y.target", dims);
-    const double error = CHECK(target != NULL) ? rms_error(x, target, count) : INFINITY;
-    free(target);
-    free(x);
-    free(y);
-    return error;
-}
-
-static void networks(const golden_served *s, bool relu)
-{
-    const json_t *ranks = json_object_get(s->golden.meta, "ranks");
-    const size_t n = json_array_size(ranks);
-    double before = INFINITY, last = INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *entry = json_array_get(ranks, i);
-        before = last;
-        last = network(s, json_string_value(json_object_get(entry, "folder")), relu);
-    }
-    /* At the threshold rank the target is met, one rank below it is not. */
-    CHECK(n >= 2);
-    CHECK_LE(last, 1e-4);
-    CHECK_LE(100.0 * last, before);
-}
-
-static void linear_network(const golden_served *s)
-{
-    networks(s, false);
-}
-static void relu_network(const golden_served *s)
-{
-    networks(s, true);
-}
-
 /* --- all of them --- */
 
 static const struct {
@@ -360,8 +287,8 @@ static const struct {
 } checks[] = {
     {"bora", bora},
     {"dlp_lora", weighted},
-    {"expressive_power_linear", linear_network},
-    {"expressive_power_relu", relu_network},
+    {"expressive_power_linear", golden_linear_network},
+    {"expressive_power_relu", golden_relu_network},
     {"intruder", intruder},
     {"mixed_batch", mixed},
     {"mixlora_conditional_cfs", instances},
