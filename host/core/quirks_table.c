@@ -86,6 +86,18 @@ const oclora_quirk oclora_quirks[] = {
      .citation = "measured on 21.10: options it takes from OCLGRIND_BUILD_OPTIONS change the program, "
                  "but nothing it says of itself, so a kept binary may be of others",
      .retest = ""},
+    {.id = "oclgrind-optimised-attention", .platform = "Oclgrind", .vendor = "", .device = "",
+     .driver_from = "", .driver_to = "",
+     .effect = OCLORA_QUIRK_KERNEL, .subject = "attention",
+     .citation = "measured on 21.10: no intrinsic llvm.usub.sat, which clang 14 makes of the CPU-class "
+                 "kernel unless OCLGRIND_BUILD_OPTIONS is -cl-opt-disable",
+     .retest = "kernel attention"},
+    {.id = "oclgrind-optimised-expand", .platform = "Oclgrind", .vendor = "", .device = "",
+     .driver_from = "", .driver_to = "",
+     .effect = OCLORA_QUIRK_KERNEL, .subject = "lora_expand",
+     .citation = "measured on 21.10: no intrinsic llvm.experimental.noalias.scope.decl, which clang 14 "
+                 "makes of lora_expand unless OCLGRIND_BUILD_OPTIONS is -cl-opt-disable",
+     .retest = "kernel lora_expand"},
     {.id = "pocl-binaries", .platform = "Portable Computing Language", .vendor = "", .device = "",
      .driver_from = "", .driver_to = "",
      .effect = OCLORA_QUIRK_BINARIES, .subject = "programs from binaries",

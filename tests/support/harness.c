@@ -211,11 +211,6 @@ static bool class_wanted(uint32_t device_class)
     return !wanted || !strcmp(wanted, device_class == OCLORA_CLASS_CPU ? "cpu" : "gpu");
 }
 
-uint64_t oclora_test_size(uint64_t size, uint64_t small)
-{
-    return getenv("OCLORA_TEST_SMALL") ? small : size;
-}
-
 void oclora_test_each_device(int classes, void (*run)(const oclora_test_device *device))
 {
     oclora_error err = {0};

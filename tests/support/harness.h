@@ -57,10 +57,6 @@ typedef struct oclora_test_device {
 enum { OCLORA_TEST_OWN_CLASS = 0, OCLORA_TEST_BOTH_CLASSES = 1 };
 void oclora_test_each_device(int classes, void (*run)(const oclora_test_device *device));
 
-/* `size`, or `small` where OCLORA_TEST_SMALL is set: simulators need seconds for what a runtime does
- * in microseconds. */
-uint64_t oclora_test_size(uint64_t size, uint64_t small);
-
 /* xoshiro-style generator; the seed is printed on failure and set by OCLORA_TEST_SEED. */
 uint32_t oclora_test_random(void);
 float oclora_test_uniform(void); /* in [-1, 1) */

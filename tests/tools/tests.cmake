@@ -90,3 +90,18 @@ if(Python3_FOUND)
     add_test(NAME tools_isa COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tools/isa-report" --quick)
     set_tests_properties(tools_isa PROPERTIES LABELS "tools;full" TIMEOUT 3000 SKIP_RETURN_CODE 77)
 endif()
+
+if(Python3_FOUND)
+    add_test(NAME tools_summary COMMAND ${Python3_EXECUTABLE}
+             "${CMAKE_CURRENT_SOURCE_DIR}/support/test_summary.py")
+    set_tests_properties(tools_summary PROPERTIES LABELS tools TIMEOUT 60)
+endif()
+
+# A few kernels under Oclgrind's checks for races and uninitialised reads.
+if(Python3_FOUND)
+    add_test(NAME matrix_oclgrind_brief
+             COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tests/matrix" --brief
+                     --build "${PROJECT_BINARY_DIR}")
+    set_tests_properties(matrix_oclgrind_brief PROPERTIES LABELS tools TIMEOUT 900
+                         SKIP_RETURN_CODE 77)
+endif()
