@@ -21,6 +21,7 @@ typedef struct fault_life {
     bool (*is_lost)(void *user); /* whether the engine says so */
     void (*end)(void *user);     /* frees all there is */
     void *user;
+    bool leaks; /* what it leaves behind is not its fault */
 } fault_life;
 
 /* How many are left out: every stride-th is failed. `pairs` are drawn at random. */
@@ -40,6 +41,9 @@ void fault_host_release(void *user, void *memory);
 /* Lives the life with faults from one source, with these OpenCL codes in turn. */
 void fault_loop_run(const fault_life *life, int source, const int *codes, int n_codes,
                     const fault_effort *effort);
+/* The same, each life in a process of its own; no OpenCL call may have been made in this one. */
+void fault_loop_children(const fault_life *life, int source, const int *codes, int n_codes,
+                         const fault_effort *effort);
 /* One life; at = 0: without a fault. @return how many faults were met. */
 long fault_loop_once(const fault_life *life, int source, const fault_plan *plan);
 /* Prints what all loops so far did: the last line is what the README quotes. */

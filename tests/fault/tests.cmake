@@ -29,6 +29,15 @@ if(NOT OCLORA_SANITIZE)
             SKIP_RETURN_CODE 77 ENVIRONMENT "${layer};OCLORA_TEST_FULL=1")
     endfunction()
 
+    if(TARGET ggml-oclora)
+        oclora_add_fault_test(ggml test_ggml.c)
+        target_include_directories(test_fault_ggml SYSTEM PRIVATE "${OCLORA_LLAMA_DIR}/include")
+        target_link_libraries(test_fault_ggml PRIVATE "${OCLORA_LLAMA_DIR}/lib/libggml.so"
+            "${OCLORA_LLAMA_DIR}/lib/libggml-base.so")
+        target_compile_definitions(test_fault_ggml PRIVATE
+            OCLORA_PLUGIN="$<TARGET_FILE:ggml-oclora>")
+        add_dependencies(test_fault_ggml ggml-oclora)
+    endif()
     if(TARGET oclora)
         oclora_add_fault_test(native test_native.c native_life.c)
         add_dependencies(test_fault_native oclora)
