@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { TEXT_MAX = 1 << 24 };
+
 /* Copies `text` without outer spaces, cut to the field. */
 static void copy_trimmed(char *out, size_t capacity, const char *text)
 {
@@ -31,6 +33,7 @@ static char *device_string(device_query *query, cl_device_info what)
 {
     size_t size = 0;
     if (clGetDeviceInfo(query->device, what, 0, NULL, &size)) return NULL;
+    if (size > TEXT_MAX) return NULL; /* nobody's name: size + 1 must not wrap */
     char *text = oclora_alloc(query->env, size + 1, 1);
     if (!text) query->no_memory = true;
     if (text && clGetDeviceInfo(query->device, what, size, text, NULL)) {

@@ -2,6 +2,7 @@
 
 #include "host/core/source.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -98,7 +99,7 @@ static oclora_status fail_build(oclora_context *context, cl_program program, cl_
     char head[301] = "(no build log)";
     size_t size = 0;
     clGetProgramBuildInfo(program, context->cl_device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
-    char *log = size > 1 ? oclora_alloc(&context->env, size + 1, 1) : NULL;
+    char *log = size > 1 && size < SIZE_MAX ? oclora_alloc(&context->env, size + 1, 1) : NULL;
     if (log) {
         clGetProgramBuildInfo(program, context->cl_device, CL_PROGRAM_BUILD_LOG, size, log, NULL);
         oclora_log(&context->env, OCLORA_LOG_INFO, "build log of %s.cl [%s]: %s", file, defines,

@@ -17,7 +17,13 @@ static oclora_status open_locked(oclora_ggml_device *device, oclora_error *err)
     if (device->context == NULL)
         OCLORA_TRY(oclora_context_create(&device->context, &device->plugin->env, &device->info,
                                          NULL, err));
-    return oclora_stream_create(&device->transfer, device->context, err);
+    oclora_status status = oclora_stream_create(&device->transfer, device->context, err);
+    if (status !=
+        OCLORA_OK) { /* nobody has it yet, and it may be lost: the next try makes another */
+        oclora_context_destroy(device->context);
+        device->context = NULL;
+    }
+    return status;
 }
 
 oclora_status oclora_ggml_device_open(oclora_ggml_device *device, oclora_error *err)

@@ -314,7 +314,9 @@ static oclora_status session_step(void *user, int number, char *text)
     ggml_life *l = user;
     if (l->poisoned && !l->lost) {
         session_end(l);
+        l->poisoned = true; /* until it is all there again */
         for (int s = 0; s < number; s++) OCLORA_TRY(session_do(l, s, text));
+        l->poisoned = false;
     }
     const oclora_status status = session_do(l, number, text);
     if (status == OCLORA_DEVICE_LOST) l->lost = true;
@@ -426,14 +428,28 @@ static void test_session(void)
     registry_end(&one);
 }
 
-/* For a debugger: test_fault_ggml SOURCE AT ON lives one registry's life in this process. */
+/* For a debugger: "registry" or "session", the source, and which calls are hit. */
 static char **wanted;
 static void test_once(void)
 {
-    const fault_life life = {"ggml registry", REGISTRY_STEPS, registry_begin, registry_step,
-                             is_lost,         registry_end,   &one,           true};
-    const fault_plan plan = {.at = atol(wanted[2]), .on = atoi(wanted[3]), .code = -5};
-    CHECK(fault_loop_once(&life, atoi(wanted[1]), &plan) > 0);
+    const fault_life registry = {"ggml registry", REGISTRY_STEPS, registry_begin, registry_step,
+                                 is_lost,         registry_end,   &one,           true};
+    const fault_life session = {"ggml session", SESSION_STEPS, session_begin, session_step,
+                                is_lost,        session_end,   &one,          false};
+    const fault_plan plan = {
+        .at = atol(wanted[3]), .also = atol(wanted[4]), .on = atoi(wanted[5]), .code = -4};
+    const fault_plan none = {0};
+    char text[512] = "";
+    if (wanted[1][0] == 'r') {
+        CHECK(fault_loop_once(&registry, atoi(wanted[2]), &plan) > 0);
+        return;
+    }
+    registry_begin(&one);
+    for (int s = 0; s < 2; s++) CHECK_INT(registry_step(&one, s, text), OCLORA_OK);
+    fault_life first = session;
+    first.leaks = true;
+    for (int i = 0; i < 10; i++) fault_loop_once(&first, FAULT_CALL, &none);
+    CHECK(fault_loop_once(&session, atoi(wanted[2]), &plan) > 0);
 }
 
 int main(int argc, char **argv)
@@ -451,7 +467,7 @@ int main(int argc, char **argv)
     oclora_test_fill(one.x, ROWS * D_IN);
     static const oclora_test single[] = {{"one life", test_once}};
     wanted = argv;
-    const int status = argc == 4 ? oclora_test_main("fault_ggml", single, 1)
+    const int status = argc == 6 ? oclora_test_main("fault_ggml", single, 1)
                                  : oclora_test_main("fault_ggml", tests, 2);
     fault_loop_summary("ggml plugin");
     remove(model_path);
