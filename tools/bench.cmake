@@ -1,5 +1,5 @@
-# oclora-bench: oclora beside its peers. OpenBLAS and CLBlast are found at run time; the scale suite
-# needs llama.cpp.
+# oclora-bench: oclora beside its peers. OpenBLAS and CLBlast are found at run time, oneDNN 2
+# when this is configured; the scale suite needs llama.cpp.
 # Layers, devices and duels are oclora-tune's too.
 set(bench_core_files bench/device.c bench/duel.c bench/layer.c bench/pin.c)
 add_library(oclora_bench_core STATIC ${bench_core_files})
@@ -13,6 +13,17 @@ add_executable(oclora-bench ${bench_files})
 target_link_libraries(oclora-bench PRIVATE oclora_bench_core ${CMAKE_DL_LIBS})
 target_compile_definitions(oclora-bench PRIVATE
     OCLORA_BENCH_PEFT="${CMAKE_CURRENT_SOURCE_DIR}/bench/peft_peer.py")
+find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h)
+find_library(DNNL_LIBRARY NAMES libdnnl.so.2 dnnl)
+if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
+    file(STRINGS "${DNNL_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h" dnnl_major
+         REGEX "define DNNL_VERSION_MAJOR +2$")
+endif()
+if(dnnl_major)
+    target_compile_definitions(oclora-bench PRIVATE OCLORA_BENCH_ONEDNN)
+    target_include_directories(oclora-bench SYSTEM PRIVATE "${DNNL_INCLUDE_DIR}")
+    target_link_libraries(oclora-bench PRIVATE "${DNNL_LIBRARY}")
+endif()
 if(OCLORA_LLAMA_DIR)
     target_link_libraries(oclora-bench PRIVATE oclora_generate_core)
     target_compile_definitions(oclora-bench PRIVATE OCLORA_BENCH_LLAMA)

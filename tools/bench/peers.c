@@ -207,14 +207,18 @@ void bench_sgemm_close(bench_sgemm *gemm)
     memset(gemm, 0, sizeof *gemm);
 }
 
-double bench_sgemm_error(bench_sgemm *gemm, bench_layer *layer)
+double bench_base_difference(bench_layer *layer, const float *peer)
 {
     const size_t count = (size_t)layer->shape.rows * layer->shape.d_out[0];
     float *y = malloc(count * sizeof *y);
     double d = -1;
-    if (y && bench_sgemm_run(gemm, 1) && bench_layer_base(layer, 1) &&
-        bench_layer_read(layer, 0, y))
-        d = difference(y, gemm->y, count);
+    if (y && bench_layer_base(layer, 1) && bench_layer_read(layer, 0, y))
+        d = difference(y, peer, count);
     free(y);
     return d;
+}
+
+double bench_sgemm_error(bench_sgemm *gemm, bench_layer *layer)
+{
+    return bench_sgemm_run(gemm, 1) ? bench_base_difference(layer, gemm->y) : -1;
 }

@@ -41,6 +41,10 @@ bool bench_cl_loop_open(bench_cl_loop *out, const bench_clblast *clblast, bench_
 bool bench_cl_loop_run(void *loop, uint32_t repeats);
 void bench_cl_loop_close(bench_cl_loop *loop);
 
+/* The base product runs once. Greatest difference of its y from the peer's over the greatest value;
+ * negative if it fails. */
+double bench_base_difference(bench_layer *layer, const float *peer);
+
 typedef struct bench_sgemm {
     const bench_openblas *blas;
     const bench_layer *layer;

@@ -2,6 +2,7 @@
 #include "host/core/program.h"
 #include "tools/tune/tune.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,13 @@ static bool store(tuner *t)
     return false;
 }
 
+/* "OCLORA_TUNE_ROW_SPAN" */
+static void print_param(const char *name)
+{
+    printf("OCLORA_TUNE_");
+    for (; *name; name++) putchar(toupper((unsigned char)*name));
+}
+
 static void print_rows(const tuner *t)
 {
     const oclora_device *d = &t->device.info;
@@ -158,11 +166,11 @@ static void print_rows(const tuner *t)
     for (uint32_t i = 0; i < OCLORA_TUNE_COUNT; i++) {
         if (!wanted(t, i) || t->best[i] == t->table[i]) continue;
         if (n++ == 0) printf("Rows for host/core/tune_table.c:\n");
-        printf("    {OCLORA_CLASS_%s, \"%s\", \"%s\", \"%s\", /* %s */ %u, %u,\n"
-               "     \"oclora-tune: %.2fx of %u\"},\n",
-               gpu ? "GPU" : "CPU", oclora_tune_vendor(d), d->architecture,
-               d->architecture[0] ? "" : d->name, oclora_tune_infos[i].name, (unsigned)i,
-               (unsigned)t->best[i], t->gain[i], (unsigned)t->table[i]);
+        printf("    {OCLORA_CLASS_%s, \"%s\", \"%s\", \"%s\", ", gpu ? "GPU" : "CPU",
+               oclora_tune_vendor(d), d->architecture, d->architecture[0] ? "" : d->name);
+        print_param(oclora_tune_infos[i].name);
+        printf(", %u,\n     \"oclora-tune: %.2fx of %u\"},\n", (unsigned)t->best[i], t->gain[i],
+               (unsigned)t->table[i]);
     }
     if (n == 0) printf("Nothing is faster than the table.\n");
 }
