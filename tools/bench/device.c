@@ -1,6 +1,7 @@
 #include "tools/bench/device.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool say(const bench_device *device, const char *what)
@@ -64,19 +65,22 @@ cl_kernel bench_kernel(bench_device *device, const char *source, const char *opt
     return kernel;
 }
 
-static bool enqueue(bench_device *d, cl_kernel kernel, size_t items, size_t group, uint32_t repeats)
-{
-    cl_int code = CL_SUCCESS;
-    for (uint32_t i = 0; i < repeats && code == CL_SUCCESS; i++)
-        code = clEnqueueNDRangeKernel(d->queue, kernel, 1, NULL, &items, &group, 0, NULL, NULL);
-    if (code == CL_SUCCESS) code = clFinish(d->queue);
-    return code == CL_SUCCESS ? true : say_cl("clEnqueueNDRangeKernel", code);
-}
-
 bool bench_probe_run(void *user, uint32_t repeats)
 {
     bench_probe *p = user;
-    return enqueue(p->device, p->kernel, p->items, p->group, repeats);
+    cl_command_queue queue = p->device->queue;
+    cl_int code = CL_SUCCESS;
+    for (uint32_t i = 0; i < repeats && code == CL_SUCCESS; i++) {
+        if (p->places > 1) {
+            code = clSetKernelArg(p->kernel, 0, sizeof p->data[0], &p->data[p->next]);
+            p->next = (p->next + 1) % p->places;
+        }
+        if (code == CL_SUCCESS)
+            code = clEnqueueNDRangeKernel(queue, p->kernel, 1, NULL, &p->items, &p->group, 0, NULL,
+                                          NULL);
+    }
+    if (code == CL_SUCCESS) code = clFinish(queue);
+    return code == CL_SUCCESS ? true : say_cl("clEnqueueNDRangeKernel", code);
 }
 
 /* CPUs read best in one long run a work-item, GPUs with neighbours side by side. */
@@ -116,24 +120,38 @@ static void choose_items(bench_probe *p)
     p->items = chosen;
 }
 
-bool bench_probe_open(bench_probe *out, bench_device *device, uint64_t bytes)
+static bool open_places(bench_probe *p, size_t bytes, uint32_t places)
+{
+    const cl_uint zero = 0;
+    p->data = calloc(places, sizeof *p->data);
+    for (; p->data && p->places < places; p->places++) {
+        cl_mem *data = &p->data[p->places];
+        *data = clCreateBuffer(p->device->cl, CL_MEM_READ_WRITE, bytes, NULL, NULL);
+        if (!*data) return false;
+        if (clEnqueueFillBuffer(p->device->queue, *data, &zero, 4, 0, bytes, 0, NULL, NULL)) {
+            clReleaseMemObject(*data);
+            return false;
+        }
+    }
+    return p->data;
+}
+
+bool bench_probe_open(bench_probe *out, bench_device *device, uint64_t bytes, uint32_t places)
 {
     const bool cpu = is_cpu(device);
     const size_t width = cpu ? 64 : 16;
-    const cl_uint n = (cl_uint)(bytes / width), zero = 0;
+    const cl_uint n = (cl_uint)(bytes / width);
     const size_t items_max = (size_t)device->info.compute_units * 64 * (cpu ? 1 : 256);
     memset(out, 0, sizeof *out);
     out->device = device;
     out->group = cpu ? 1 : 256;
+    out->items = 1;
     out->kernel = bench_kernel(device, probe_source, "", cpu ? "read_runs" : "read_side");
-    out->data = clCreateBuffer(device->cl, CL_MEM_READ_WRITE, (size_t)n * width, NULL, NULL);
     out->out = clCreateBuffer(device->cl, CL_MEM_READ_WRITE, items_max * width, NULL, NULL);
-    if (!out->kernel || !out->data || !out->out ||
-        clEnqueueFillBuffer(device->queue, out->data, &zero, 4, 0, (size_t)n * width, 0, NULL,
-                            NULL) ||
-        clSetKernelArg(out->kernel, 0, sizeof out->data, &out->data) ||
+    if (!out->kernel || !out->out || !open_places(out, (size_t)n * width, places) ||
+        clSetKernelArg(out->kernel, 0, sizeof out->data[0], &out->data[0]) ||
         clSetKernelArg(out->kernel, 1, sizeof out->out, &out->out) ||
-        clSetKernelArg(out->kernel, 2, sizeof n, &n) || !bench_probe_run(out, 1)) {
+        clSetKernelArg(out->kernel, 2, sizeof n, &n)) {
         bench_probe_close(out);
         return false;
     }
@@ -144,8 +162,9 @@ bool bench_probe_open(bench_probe *out, bench_device *device, uint64_t bytes)
 void bench_probe_close(bench_probe *probe)
 {
     if (probe->kernel) clReleaseKernel(probe->kernel);
-    if (probe->data) clReleaseMemObject(probe->data);
+    for (uint32_t i = 0; i < probe->places; i++) clReleaseMemObject(probe->data[i]);
     if (probe->out) clReleaseMemObject(probe->out);
+    free(probe->data);
     memset(probe, 0, sizeof *probe);
 }
 

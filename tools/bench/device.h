@@ -26,16 +26,19 @@ void bench_device_close(bench_device *device);
 cl_kernel bench_kernel(bench_device *device, const char *source, const char *options,
                        const char *entry);
 
-/* Reads `bytes` of device memory as fast as this device is known to, again and again. */
+/* Reads `bytes` of device memory as fast as this device is known to, again and again: the same
+ * bytes, or those of `places` buffers in turns. */
 typedef struct bench_probe {
     bench_device *device;
     cl_kernel kernel;
-    cl_mem data;
+    cl_mem *data;
     cl_mem out;
+    uint32_t places;
+    uint32_t next;
     size_t items;
     size_t group;
 } bench_probe;
-bool bench_probe_open(bench_probe *out, bench_device *device, uint64_t bytes);
+bool bench_probe_open(bench_probe *out, bench_device *device, uint64_t bytes, uint32_t places);
 bool bench_probe_run(void *probe, uint32_t repeats);
 void bench_probe_close(bench_probe *probe);
 

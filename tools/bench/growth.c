@@ -91,7 +91,7 @@ static bool measure(bench_device *device, const bench_shape *shape, double rate,
     bench_side side = {bench_layer_delta, &layer};
     *time = bench_time_alone(&side, seconds);
     *bound = bench_layer_flops(&layer) / rate;
-    if (bench_probe_open(&probe, device, (uint64_t)bench_layer_bytes(&layer))) {
+    if (bench_probe_open(&probe, device, (uint64_t)bench_layer_bytes(&layer), 1)) {
         bench_side read = {bench_probe_run, &probe};
         double bytes = bench_time_alone(&read, seconds);
         if (bytes > *bound) *bound = bytes;

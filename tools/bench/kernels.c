@@ -26,9 +26,14 @@ typedef enum peer_kind {
     PEER_CLBLAST_GEMV,
     PEER_PROBE_DELTA,
     PEER_PROBE_BASE,
+    PEER_PROBE_DELTA_CACHED,
+    PEER_PROBE_BASE_CACHED,
     PEER_ONEDNN_F32,
     PEER_ONEDNN_S8
 } peer_kind;
+
+/* More than caches hold: so many bytes are gone through before a layer comes round again. */
+enum { FOOTPRINT = 256 << 20 };
 
 typedef struct kernel_case {
     bench_case base;
@@ -41,8 +46,7 @@ typedef struct kernel_case {
     {                                                                                              \
         {"kernels", name, "us a layer", peer, must, aim}, kind, cores, __VA_ARGS__                 \
     }
-#define READS   "read probe of the same bytes"
-#define READS_W "read probe of the weight's bytes"
+#define READS   "read probe of the same bytes, "
 #define LOOP    "OpenBLAS, adapter by adapter, f32"
 #define SGEMM   "OpenBLAS sgemm, dequantised weight"
 #define DNN_F32 "oneDNN matmul, dequantised weight packed before"
@@ -59,12 +63,22 @@ typedef struct kernel_case {
     BASE("base-" name "-" #rows "-rows", SGEMM, must, aim, PEER_SGEMM, type, rows, 576, 1536)
 #define BASE_DNN(name, type, rows, label, peer, kind)                                              \
     BASE("base-" name "-" #rows "-rows-onednn" label, peer, 0, 0, kind, type, rows, 576, 1536)
-#define MATVEC(name, type, must, aim)                                                              \
-    BASE("matvec-" name "-of-read-rate", READS_W, must, aim, PEER_PROBE_BASE, type, 1, 4096, 4096)
+/* Beside the read rate: many layers in turns, from memory, and one again and again, from a cache.
+ */
+#define OF_READ_RATE(name, must, aim, kind, ...)                                                   \
+    CASE(name "-of-read-rate", READS "from memory", must, aim, kind, 0, __VA_ARGS__),              \
+        CASE(name "-of-read-rate-cached", READS "from a cache", must, aim, kind##_CACHED, 0,       \
+             __VA_ARGS__)
+#define DECODE_READ(name, type)                                                                    \
+    OF_READ_RATE("decode-" name, .90, .95, PEER_PROBE_DELTA,                                       \
+                 {4096, {4096}, 32, 32, 16, OCLORA_TYPE_F32, OCLORA_TYPE_##type})
+#define MATVEC_READ(name, type, must, aim)                                                         \
+    OF_READ_RATE("matvec-" name, must, aim, PEER_PROBE_BASE,                                       \
+                 {4096, {4096}, 1, 0, 0, OCLORA_TYPE_##type, 0})
 
 static const kernel_case cases[] = {
-    DECODE("f16-of-read-rate", READS, .90, .95, PEER_PROBE_DELTA, 0, F16),
-    DECODE("f32-of-read-rate", READS, .90, .95, PEER_PROBE_DELTA, 0, F32),
+    DECODE_READ("f16", F16),
+    DECODE_READ("f32", F32),
     DECODE("f16-openblas-one-core", LOOP, 1.6, 1.8, PEER_OPENBLAS, 1, F16),
     DECODE("f16-openblas", LOOP, 1.8, 2.0, PEER_OPENBLAS, 0, F16),
     DECODE("f16-clblast-batched", "CLBlast SgemmBatched, f32", 30, 50, PEER_CLBLAST_BATCHED, 0,
@@ -91,9 +105,9 @@ static const kernel_case cases[] = {
     BASE_DNN("q8_0", Q8_0, 8, "-s8", DNN_S8, PEER_ONEDNN_S8),
     BASE_DNN("q8_0", Q8_0, 64, "-s8", DNN_S8, PEER_ONEDNN_S8),
     BASE_DNN("q8_0", Q8_0, 512, "-s8", DNN_S8, PEER_ONEDNN_S8),
-    MATVEC("q8_0", Q8_0, .65, .80),
-    MATVEC("q4_0", Q4_0, .50, .60),
-    MATVEC("q4_1", Q4_1, .50, .60),
+    MATVEC_READ("q8_0", Q8_0, .65, .80),
+    MATVEC_READ("q4_0", Q4_0, .50, .60),
+    MATVEC_READ("q4_1", Q4_1, .50, .60),
 };
 
 static uint32_t threads(const kernels *k)
@@ -132,15 +146,17 @@ static bool open_dnn(peer *p, kernels *k, const kernel_case *c, bench_layer *lay
 }
 
 /* The probe reads as many bytes as the layer moves: factors or weight, x, and y (in the adapters'
- * case read and written). */
+ * case read and written); from as many places. */
 static bool open_probe(peer *p, kernels *k, const kernel_case *c, bench_layer *layer)
 {
     const bench_shape *s = &c->shape;
-    const double bytes = c->peer == PEER_PROBE_DELTA
-                             ? bench_layer_bytes(layer)
-                             : (double)layer->weight[0]->bytes + 4.0 * s->rows * s->d_in +
-                                   4.0 * s->rows * s->d_out[0];
-    return bench_probe_open(&p->probe, &k->device, (uint64_t)bytes);
+    const bool cached = c->peer == PEER_PROBE_DELTA_CACHED || c->peer == PEER_PROBE_BASE_CACHED;
+    const double bytes = s->adapters ? bench_layer_bytes(layer)
+                                     : (double)layer->weight[0]->bytes + 4.0 * s->rows * s->d_in +
+                                           4.0 * s->rows * s->d_out[0];
+    const uint32_t places = cached ? 1 : (uint32_t)(FOOTPRINT / bytes) + 1;
+    return bench_layer_spread(layer, places) &&
+           bench_probe_open(&p->probe, &k->device, (uint64_t)bytes, places);
 }
 
 static double loop_error(peer *p, bench_layer *layer)
@@ -204,6 +220,10 @@ static const peer_way ways[] = {
     [PEER_CLBLAST_GEMV] = {open_cl, bench_layer_delta, bench_cl_loop_run, NULL, 0, close_cl},
     [PEER_PROBE_DELTA] = {open_probe, bench_layer_delta, bench_probe_run, NULL, 0, close_probe},
     [PEER_PROBE_BASE] = {open_probe, bench_layer_base, bench_probe_run, NULL, 0, close_probe},
+    [PEER_PROBE_DELTA_CACHED] = {open_probe, bench_layer_delta, bench_probe_run, NULL, 0,
+                                 close_probe},
+    [PEER_PROBE_BASE_CACHED] = {open_probe, bench_layer_base, bench_probe_run, NULL, 0,
+                                close_probe},
     [PEER_ONEDNN_F32] = {open_dnn, bench_layer_base, bench_dnn_run, dnn_error, AGREES, close_dnn},
     [PEER_ONEDNN_S8] = {open_dnn, bench_layer_base, bench_dnn_run, dnn_error, AGREES_S8, close_dnn},
 };

@@ -234,6 +234,8 @@ bool bench_layer_open(bench_layer *out, bench_device *device, const bench_shape 
 
 void bench_layer_close(bench_layer *layer)
 {
+    for (uint32_t i = 0; i < layer->n_others; i++) bench_layer_close(&layer->others[i]);
+    free(layer->others);
     oclora_row_work_destroy(layer->work);
     oclora_lane_table_destroy(layer->lanes);
     oclora_base_destroy(layer->base);
@@ -281,8 +283,11 @@ static oclora_status base_once(bench_layer *l)
 
 static bool repeat(bench_layer *l, oclora_status (*once)(bench_layer *), uint32_t repeats)
 {
-    for (uint32_t i = 0; i < repeats; i++)
-        if (once(l) != OCLORA_OK) return say(l, "a layer");
+    for (uint32_t i = 0; i < repeats; i++) {
+        bench_layer *at = l->turn ? &l->others[l->turn - 1] : l;
+        l->turn = (l->turn + 1) % (l->n_others + 1);
+        if (once(at) != OCLORA_OK) return say(l, "a layer");
+    }
     return oclora_stream_finish(l->device->stream, &l->device->err) == OCLORA_OK ||
            say(l, "a layer");
 }
@@ -295,6 +300,16 @@ bool bench_layer_delta(void *layer, uint32_t repeats)
 bool bench_layer_base(void *layer, uint32_t repeats)
 {
     return repeat(layer, base_once, repeats);
+}
+
+bool bench_layer_spread(bench_layer *layer, uint32_t places)
+{
+    layer->others = calloc(places, sizeof *layer->others);
+    if (!layer->others) return false;
+    for (; layer->n_others + 1 < places; layer->n_others++)
+        if (!bench_layer_open(&layer->others[layer->n_others], layer->device, &layer->shape))
+            return false;
+    return true;
 }
 
 bool bench_layer_clear(bench_layer *layer)

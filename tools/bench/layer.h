@@ -27,6 +27,9 @@ typedef struct bench_layer {
     oclora_lane_table *lanes;
     oclora_row_work *work;
     oclora_tensor x_rows, y_rows[BENCH_OUTPUTS];
+    struct bench_layer *others; /* see bench_layer_spread */
+    uint32_t n_others;
+    uint32_t turn;
     /* The same values in host memory, f32. */
     float *host_x;                /* [rows][d_in] */
     float *host_a[BENCH_OUTPUTS]; /* [adapters][rank][d_in] */
@@ -43,6 +46,10 @@ uint32_t bench_layer_row(const bench_layer *layer, uint32_t adapter);
 /* Bench sides: the adapters' share alone, and the base products alone. */
 bool bench_layer_delta(void *layer, uint32_t repeats);
 bool bench_layer_base(void *layer, uint32_t repeats);
+
+/* The sides go through `places` layers of this shape in turns from here on: with more bytes
+ * together than the device caches, every one comes from memory, as those of a whole model do. */
+bool bench_layer_spread(bench_layer *layer, uint32_t places);
 
 /* y of one layer as zero; and copied to `values` [rows][d_out]. */
 bool bench_layer_clear(bench_layer *layer);
