@@ -1,13 +1,14 @@
 /* lora_cpu.cl - SHRINK and EXPAND for CPU-class devices: one work-item, explicit vectors, tiles of
- * 4 rows by 4 rank rows (shrink) and 4 rows by 64 outputs (expand), or one row by 4 rank rows each.
- * Included by the LoRA kernels; compiles alone. What each sum's order is stands in lora_shrink.cl
- * and lora_expand.cl; every tile keeps it, so results do not depend on which was taken. */
+ * 4 rows by 4 rank rows (shrink) and 4 rows by 64 outputs (expand), or one row by 8 or 16 rank
+ * rows. Included by the LoRA kernels; compiles alone. What each sum's order is stands in
+ * lora_shrink.cl and lora_expand.cl; every tile keeps it, so results do not depend on which was
+ * taken. */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_types.cl"
 
 #define UNROLL _Pragma("unroll")
 enum { ROW_TILE = 4, RANK_TILE = 4, OUTPUT_TILE = 64, OUTPUTS = 256 };
-enum { SIDE = 4, SWEEP = 64 }; /* one row: rows of B side by side, vectors of outputs in turn */
+enum { SWEEP = 64 }; /* vectors of outputs that one row goes along */
 
 /* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
 static inline float grouped_input(__global const float *x, uint k, uint group)
@@ -125,39 +126,91 @@ EXPAND_TILE(expand_4_f32, 4, 4, LOAD_F32)
 EXPAND_TILE(expand_4_f16, 4, 4, LOAD_F16)
 EXPAND_TILE(expand_4_any, 4, 4, LOAD_ANY)
 
-/* out[o .. end) += w * (beta o sum_j h[j] B[j] + c) for one row and whole vectors of outputs. Rows
- * of B are read along, a few side by side: across them the caches' ways and prefetchers fail. */
-#define EXPAND_ROW(name, SIZE, LOAD)                                                               \
-    static inline void name(const lora_lane *lane, __global const uchar *pool,                     \
-                            __global const float *h, float w, __global float *y, uint o_first,     \
-                            uint end, uint d_out)                                                  \
+/* One row alone takes 16 or 8 factor rows side by side and reads them along: from memory, waits at
+ * the begin of a page are shared by so many streams, where across the rows the caches' ways and
+ * prefetchers fail. */
+
+/* h[j] = scale[j] * sum_k A[j][k] x[k] for J factor rows of whole vectors. */
+#define SHRINK_ROW(name, J, LOAD)                                                                  \
+    static inline void name(__global const uchar *a, ulong row, __global const float *x, uint n,   \
+                            __global const float *scale, __global float *h)                        \
     {                                                                                              \
-        float16 t[SWEEP];                                                                          \
-        ulong row = (ulong)d_out * SIZE;                                                           \
-        for (uint o = o_first; o < end; o += 16 * SWEEP) {                                         \
-            uint n = min(end - o, 16u * SWEEP) / 16, j = 0;                                        \
-            __global const uchar *b = pool + lane->b + (ulong)o * SIZE;                            \
-            for (uint i = 0; i < n; i++) t[i] = 0.0f;                                              \
-            for (; j + SIDE <= lane->rank; j += SIDE, b += SIDE * row)                             \
-                for (uint i = 0; i < n; i++) {                                                     \
-                    float16 s = t[i];                                                              \
-                    UNROLL for (uint k = 0; k < SIDE; k++) s =                                     \
-                        fma((float16)(h[j + k]), LOAD(b + k * row, 16 * i), s);                    \
-                    t[i] = s;                                                                      \
-                }                                                                                  \
-            for (; j < lane->rank; j++, b += row)                                                  \
-                for (uint i = 0; i < n; i++) t[i] = fma((float16)(h[j]), LOAD(b, 16 * i), t[i]);   \
-            for (uint i = 0; i < n; i++) {                                                         \
-                float16 s = t[i];                                                                  \
-                if (lane->beta) s *= vload16(i, POOL_FLOATS(lane->beta) + o);                      \
-                if (lane->c) s += vload16(i, POOL_FLOATS(lane->c) + o);                            \
-                vstore16(fma((float16)(w), s, vload16(i, y + o)), i, y + o);                       \
-            }                                                                                      \
+        float16 s[J];                                                                              \
+        UNROLL for (int j = 0; j < J; j++) s[j] = 0.0f;                                            \
+        for (uint k = 0; k + 16 <= n; k += 16) {                                                   \
+            float16 v = vload16(0, x + k);                                                         \
+            UNROLL for (int j = 0; j < J; j++) s[j] = fma(v, LOAD(a + j * row, k), s[j]);          \
+        }                                                                                          \
+        UNROLL for (int j = 0; j < J; j += 4)                                                      \
+            vstore4(vload4(0, scale + j) * sums16(s[j], s[j + 1], s[j + 2], s[j + 3]), 0, h + j);  \
+    }
+
+/* t[i] += sum_j h[j] B[j][16 i ..] for J factor rows and n vectors. */
+#define EXPAND_ROW(name, J, LOAD)                                                                  \
+    static inline void name(__global const uchar *b, ulong row, __global const float *h, uint n,   \
+                            float16 *t)                                                            \
+    {                                                                                              \
+        for (uint i = 0; i < n; i++) {                                                             \
+            float16 s = t[i];                                                                      \
+            UNROLL for (int j = 0; j < J; j++) s =                                                 \
+                fma((float16)(h[j]), LOAD(b + j * row, 16 * i), s);                                \
+            t[i] = s;                                                                              \
         }                                                                                          \
     }
 
-EXPAND_ROW(expand_row_f32, 4, LOAD_F32)
-EXPAND_ROW(expand_row_f16, 2, LOAD_F16)
+SHRINK_ROW(shrink_16_rows_f32, 16, LOAD_F32)
+SHRINK_ROW(shrink_16_rows_f16, 16, LOAD_F16)
+SHRINK_ROW(shrink_8_rows_f32, 8, LOAD_F32)
+SHRINK_ROW(shrink_8_rows_f16, 8, LOAD_F16)
+EXPAND_ROW(expand_16_rows_f32, 16, LOAD_F32)
+EXPAND_ROW(expand_16_rows_f16, 16, LOAD_F16)
+EXPAND_ROW(expand_8_rows_f32, 8, LOAD_F32)
+EXPAND_ROW(expand_8_rows_f16, 8, LOAD_F16)
+EXPAND_ROW(expand_a_row_f32, 1, LOAD_F32)
+EXPAND_ROW(expand_a_row_f16, 1, LOAD_F16)
+
+/* t[0 .. n) = sum_j h[j] B[j], of vectors that begin at b in B's first row. */
+static inline void expand_sums(uint type, uint rank, __global const uchar *b, ulong row,
+                               __global const float *h, uint n, float16 *t)
+{
+    uint j = 0;
+    for (uint i = 0; i < n; i++) t[i] = 0.0f;
+    for (; j + 16 <= rank; j += 16, b += 16 * row)
+        if (type == TYPE_F16)
+            expand_16_rows_f16(b, row, h + j, n, t);
+        else
+            expand_16_rows_f32(b, row, h + j, n, t);
+    for (; j + 8 <= rank; j += 8, b += 8 * row)
+        if (type == TYPE_F16)
+            expand_8_rows_f16(b, row, h + j, n, t);
+        else
+            expand_8_rows_f32(b, row, h + j, n, t);
+    for (; j < rank; j++, b += row)
+        if (type == TYPE_F16)
+            expand_a_row_f16(b, row, h + j, n, t);
+        else
+            expand_a_row_f32(b, row, h + j, n, t);
+}
+
+/* out[o .. end) += w * (beta o sum_j h[j] B[j] + c) for one row, whole vectors, f32 or f16. */
+static inline void expand_row(const lora_lane *lane, __global const uchar *pool,
+                              __global const float *h, float w, __global float *y, uint o_first,
+                              uint end, uint d_out)
+{
+    float16 t[SWEEP];
+    ulong row = factor_row_bytes(lane->type_b, d_out);
+    for (uint o = o_first; o < end; o += 16 * SWEEP) {
+        uint n = min(end - o, 16u * SWEEP) / 16;
+        expand_sums(lane->type_b, lane->rank,
+                    pool + lane->b + (ulong)o * (lane->type_b == TYPE_F16 ? 2 : 4), row, h, n, t);
+        for (uint i = 0; i < n; i++) {
+            float16 s = t[i];
+            if (lane->beta) s *= vload16(i, POOL_FLOATS(lane->beta) + o);
+            if (lane->c) s += vload16(i, POOL_FLOATS(lane->c) + o);
+            vstore16(fma((float16)(w), s, vload16(i, y + o)), i, y + o);
+        }
+    }
+}
 
 /* sum_j h[j] B[j][o .. o + n), n <= 16. */
 static inline float16 expand16(const lora_lane *lane, __global const uchar *b,
@@ -243,6 +296,32 @@ static inline void shrink_ranks(const lora_lane *lane, __global const uchar *poo
     }
 }
 
+/* SHRINK of entry e by 16 and 8 rank rows for a chunk of one row. @return how many were done; the
+ * others are shrink_ranks' to do. */
+static inline uint shrink_row(const lora_lane *lane, __global const uchar *pool,
+                              const rows_of *rows, uint e, __global const uchar *x, ulong x_stride,
+                              uint d_in)
+{
+    uint type = lane->type_a, j = 0;
+    ulong row = factor_row_bytes(type, d_in);
+    __global const uchar *a = pool + lane->a;
+    __global const float *scale = POOL_FLOATS(lane->scale);
+    __global const float *x_row = (__global const float *)(x + rows->index[0] * x_stride);
+    __global float *h = HIDDEN_ROW(rows, SLOT(rows, 0, e));
+    if (rows->n_rows != 1 || lane->group != 1 || d_in % 16 || type > TYPE_F16) return 0;
+    for (; j + 16 <= lane->rank; j += 16, a += 16 * row)
+        if (type == TYPE_F16)
+            shrink_16_rows_f16(a, row, x_row, d_in, scale + j, h + j);
+        else
+            shrink_16_rows_f32(a, row, x_row, d_in, scale + j, h + j);
+    for (; j + 8 <= lane->rank; j += 8, a += 8 * row)
+        if (type == TYPE_F16)
+            shrink_8_rows_f16(a, row, x_row, d_in, scale + j, h + j);
+        else
+            shrink_8_rows_f32(a, row, x_row, d_in, scale + j, h + j);
+    return j;
+}
+
 /* EXPAND of entry e, which has no u and does not multiply, for outputs [o, end), all rows of the
  * chunk. `h` is like rows->hidden, or h' = M h where the adapter has a core. */
 static inline void expand_outputs(const lora_lane *lane, __global const uchar *pool,
@@ -264,10 +343,7 @@ static inline void expand_outputs(const lora_lane *lane, __global const uchar *p
         }
         if (count == 1 && type <= TYPE_F16) {
             uint whole = o + (end - o) / 16 * 16;
-            if (type == TYPE_F16)
-                expand_row_f16(lane, pool, h_row[0], w[0], y_row[0], o, whole, d_out);
-            else
-                expand_row_f32(lane, pool, h_row[0], w[0], y_row[0], o, whole, d_out);
+            expand_row(lane, pool, h_row[0], w[0], y_row[0], o, whole, d_out);
             o = whole;
         }
         for (; o + OUTPUT_TILE <= end; o += OUTPUT_TILE) {

@@ -35,7 +35,8 @@ lora_fused(__global const uchar *restrict pool, ulong pool_offset,
     for (uint e = 0; e < chunk.n_entries; e++) {
         lora_lane lane =
             ((__global const lora_lane *)(lanes + lane_offset))[WORK_ENTRY(chunk.entry_first + e)];
-        for (uint j0 = 0; j0 < lane.rank; j0 += RANK_TILE)
+        uint j0 = shrink_row(&lane, pool, &rows, e, x_base + x_offset, x_stride, d_in);
+        for (; j0 < lane.rank; j0 += RANK_TILE)
             shrink_ranks(&lane, pool, &rows, e, x_base + x_offset, x_stride, d_in, j0);
         if (!lane.rank && !lane.c) continue;
         for (uint o = 0; o < d_out; o += OUTPUTS) /* so much of B stays near for all rows */
