@@ -36,7 +36,7 @@ static bool compare_item(FILE *out, const char *section, const json_t *before, c
     double change = 100 * (y / x - 1);
     double noise =
         fmax(bench_number(before, "spread_percent"), bench_number(now, "spread_percent"));
-    if (fabs(change) <= fmax(5, 2 * noise)) return false;
+    if (fabs(change) <= fmax(10, 2 * noise)) return false;
     fprintf(out, "  %s %s: %.4g -> %.4g %s (%+.0f %%, noise %.0f %%)\n", section,
             bench_text(now, "name"), x, y, bench_text(now, "unit"), change, noise);
     return true;
