@@ -21,9 +21,7 @@ oclora_status oclora_config_parse(oclora_config *out, const char *text, size_t s
                            "adapter_config.json is too dense to be a configuration");
     json_error_t problem;
     json_t *root = json_loadb(text != NULL ? text : "", size, JSON_REJECT_DUPLICATES, &problem);
-    if (root == NULL)
-        return oclora_fail(err, OCLORA_FILE_FORMAT, "adapter_config.json is not JSON: %s (line %d)",
-                           problem.text, problem.line);
+    if (root == NULL) return oclora_fail_json(err, &problem, "adapter_config.json");
     const char *peft_type = json_string_value(json_object_get(root, "peft_type"));
     if (peft_type == NULL) {
         json_decref(root);

@@ -346,22 +346,37 @@ static oclora_status check_unused(const reader *r, oclora_error *err)
                        r->file.count - r->n_used - pads);
 }
 
+/* The header's text lies as a string in the file's metadata. */
+static oclora_status parse_head(reader *r, oclora_error *err)
+{
+    json_error_t problem;
+    const char *metadata = r->file.metadata_json != NULL ? r->file.metadata_json : "{}";
+    json_t *outer = json_loads(metadata, JSON_REJECT_DUPLICATES, &problem);
+    if (outer == NULL) return oclora_fail_json(err, &problem, "the metadata");
+    const char *text = json_string_value(json_object_get(outer, OCLORA_COMPACT_KEY));
+    oclora_status status = OCLORA_OK;
+    if (text == NULL)
+        status = oclora_fail(err, OCLORA_FILE_FORMAT,
+                             "a safetensors file, but no compact adapter: give the PEFT folder, "
+                             "with its adapter_config.json");
+    else if (!oclora_json_is_modest(text, strlen(text), r->file_bytes))
+        status = oclora_fail(err, OCLORA_FILE_FORMAT,
+                             "the header of the compact adapter is too dense to be one");
+    if (status == OCLORA_OK) {
+        r->head = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
+        if (r->head == NULL)
+            status = oclora_fail_json(err, &problem, "the header of the compact adapter");
+        else if (!json_is_object(r->head))
+            status = oclora_fail(err, OCLORA_FILE_FORMAT,
+                                 "the header of the compact adapter is no object");
+    }
+    json_decref(outer);
+    return status;
+}
+
 static oclora_status read_all(reader *r, oclora_error *err)
 {
-    json_error_t where;
-    json_t *outer = r->file.metadata_json != NULL
-                        ? json_loads(r->file.metadata_json, JSON_REJECT_DUPLICATES, &where)
-                        : NULL;
-    const char *text = json_string_value(json_object_get(outer, OCLORA_COMPACT_KEY));
-    const bool found = text != NULL;
-    if (found && oclora_json_is_modest(text, strlen(text), r->file_bytes))
-        r->head = json_loads(text, JSON_REJECT_DUPLICATES, &where);
-    json_decref(outer);
-    if (!json_is_object(r->head))
-        return oclora_fail(err, OCLORA_FILE_FORMAT,
-                           found ? "the header of the compact adapter is not JSON"
-                                 : "a safetensors file, but no compact adapter: give the PEFT "
-                                   "folder, with its adapter_config.json");
+    OCLORA_TRY(parse_head(r, err));
     OCLORA_TRY(read_head(r, err));
     OCLORA_TRY(read_factors(r, err));
     OCLORA_TRY(read_modules(r, err));

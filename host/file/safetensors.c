@@ -133,7 +133,7 @@ static oclora_status check_layout(oclora_safetensors *file, const uint8_t *data,
 static oclora_status keep_metadata(oclora_safetensors *file, const json_t *entry, oclora_error *err)
 {
     const size_t size = json_dumpb(entry, NULL, 0, JSON_COMPACT);
-    file->metadata_json = oclora_alloc(&file->env, size + 1, 1);
+    if (size != 0) file->metadata_json = oclora_alloc(&file->env, size + 1, 1);
     if (file->metadata_json == NULL) return oclora_fail_memory(err, size + 1, "file metadata");
     json_dumpb(entry, file->metadata_json, size, JSON_COMPACT);
     return OCLORA_OK;
@@ -203,9 +203,7 @@ oclora_status oclora_safetensors_parse(oclora_safetensors *out, const oclora_env
     json_error_t problem;
     json_t *root =
         json_loadb((const char *)header, (size_t)length, JSON_REJECT_DUPLICATES, &problem);
-    if (root == NULL)
-        return oclora_fail(err, OCLORA_FILE_FORMAT, "the header is not JSON: %s at byte %d",
-                           problem.text, problem.position);
+    if (root == NULL) return oclora_fail_json(err, &problem, "the header");
 
     oclora_safetensors file = {0};
     file.env = *env;

@@ -58,7 +58,8 @@ static oclora_status read_compact(oclora_adapter_image **out, const oclora_env *
                                   const input *in, oclora_error *err)
 {
     void *file = NULL; /* as mapped, at a multiple of 64, and not a byte longer */
-    if (posix_memalign(&file, 64, in->data.size + 1) != 0) return OCLORA_OUT_OF_HOST_MEMORY;
+    if (posix_memalign(&file, 64, in->data.size + (in->data.size == 0)) != 0)
+        return OCLORA_OUT_OF_HOST_MEMORY;
     memcpy(file, in->data.data, in->data.size);
     oclora_map map = {file, in->data.size, NULL};
     oclora_status status = oclora_image_create(out, env, err);
@@ -70,10 +71,28 @@ static oclora_status read_compact(oclora_adapter_image **out, const oclora_env *
     return status;
 }
 
+/* From memory that lies right; the file must outlive the image. */
+static oclora_status read_compact_only(oclora_adapter_image **out, const oclora_env *env,
+                                       const input *in, oclora_error *err)
+{
+    oclora_map map = {in->data.data, in->data.size, NULL};
+    OCLORA_TRY(oclora_image_create(out, env, err));
+    return oclora_load_compact(*out, &map, err);
+}
+
+/* Not a byte longer than the file, so that a sanitizer sees what reads past its end. */
+static oclora_bytes exact(const oclora_bytes *bytes)
+{
+    oclora_bytes out = {malloc(bytes->size + (bytes->size == 0)), bytes->size};
+    if (bytes->size != 0) memcpy(out.data, bytes->data, bytes->size);
+    return out;
+}
+
 /* Loads, and says what was wrong with that; counts what loaded. */
-static const char *judge(reader read, const input *in, size_t *loaded)
+static const char *judge(reader read, const input *given, size_t *loaded)
 {
     static oclora_meter meter;
+    const input copy = {exact(&given->config), exact(&given->data)}, *in = &copy;
     oclora_env env = oclora_meter_start(&meter);
     oclora_error err = {0};
     oclora_adapter_image *image = NULL;
@@ -81,6 +100,8 @@ static const char *judge(reader read, const input *in, size_t *loaded)
     const size_t peak = meter.peak, bytes = in->config.size + in->data.size;
     if (status == OCLORA_OK && image != NULL) oclora_fuzz_use(image);
     oclora_adapter_image_destroy(image);
+    free(copy.config.data);
+    free(copy.data.data);
     *loaded += status == OCLORA_OK;
     if (status != OCLORA_OK && !is_named(status)) return oclora_status_name(status);
     if (status != OCLORA_OK && strlen(err.text) < 10) return "no text";
@@ -211,7 +232,8 @@ static void test_peft(void)
         const char *problem = judge(read_peft, &good, &good_loads);
         /* Memory has no path behind which a task could be named. */
         const size_t wanted = strstr(good_peft[i][0], "MTL_LORA") == NULL;
-        if (!CHECK(problem == NULL && good_loads == wanted)) fprintf(stderr, "  %s\n", good_peft[i][0]);
+        if (!CHECK(problem == NULL && good_loads == wanted))
+            fprintf(stderr, "  %s\n", good_peft[i][0]);
         oclora_bytes_free(&good.config);
         oclora_bytes_free(&good.data);
         mutate_peft(i, (i + 1) % kinds, each, false, &loaded[0]);
@@ -225,7 +247,7 @@ static void test_peft(void)
 
 static void expect(const char *what, reader read, input *in, oclora_status status)
 {
-    oclora_meter meter = {0, 0};
+    static oclora_meter meter;
     oclora_env env = oclora_meter_start(&meter);
     oclora_error err = {0};
     oclora_adapter_image *image = NULL;
@@ -249,7 +271,7 @@ static void add_text(oclora_bytes *out, const char *text)
 /* `first`, then `part` over and over up to `size` bytes, then `last`. */
 static oclora_bytes repeat(const char *first, const char *part, size_t size, const char *last)
 {
-    oclora_bytes out = {malloc(strlen(first) + size + strlen(last) + 1), 0};
+    oclora_bytes out = {malloc(2 * (strlen(first) + size + strlen(last)) + 64), 0};
     const size_t head = strlen(first), step = strlen(part);
     memcpy(out.data, first, head);
     for (out.size = head; out.size + step <= head + size; out.size += step)
@@ -351,10 +373,65 @@ static void test_large(void)
     }
 }
 
+/* --- memory that runs out --- */
+
+/* The n-th allocation fails, alone or with all after it, for n = 1, 2, ... until none is left. */
+static size_t starve(const char *what, reader read, const input *in, bool fail_on)
+{
+    for (size_t n = 1;; n++) {
+        static oclora_meter meter;
+        meter = (oclora_meter){.fail_at = n, .fail_on = fail_on};
+        oclora_env env = oclora_meter_start(&meter);
+        oclora_error err = {0};
+        oclora_adapter_image *image = NULL;
+        oclora_status status = read(&image, &env, in, &err);
+        oclora_adapter_image_destroy(image);
+        /* A growing array may do with less room, once. */
+        const bool done = status == OCLORA_OK && (!meter.failed || !fail_on);
+        if (!CHECK(done || (status == OCLORA_OUT_OF_HOST_MEMORY && meter.failed)) ||
+            !CHECK_INT(meter.live, 0))
+            fprintf(stderr, "  %s, allocation %zu\n", what, n);
+        if (!meter.failed || n > 5000) return n - 1;
+    }
+}
+
+static oclora_status read_and_narrow(oclora_adapter_image **out, const oclora_env *env,
+                                     const input *in, oclora_error *err)
+{
+    oclora_model_info model = {"llama", 4, 2, 1, 16, 0};
+    OCLORA_TRY(read_gguf(out, env, in, err));
+    OCLORA_TRY(oclora_adapter_to_gguf_names(*out, &model, err));
+    return oclora_adapter_narrow(*out, OCLORA_STORE_Q8_0, err);
+}
+
+static void test_starved(void)
+{
+    size_t faults = 0;
+    for (int on = 0; on < 2; on++) {
+        for (size_t i = 0; i < sizeof good_peft / sizeof *good_peft; i++) {
+            input in = make_peft(i);
+            if (strstr(good_peft[i][0], "MTL_LORA") == NULL)
+                faults += starve(good_peft[i][0], read_peft, &in, on);
+            oclora_bytes_free(&in.config);
+            oclora_bytes_free(&in.data);
+        }
+        input gguf = {.data = make_gguf()}, compact = {.data = {aligned_alloc(64, 16384), 0}};
+        compact.data.size = oclora_make_compact(compact.data.data, oclora_good_compact_head,
+                                                oclora_good_compact_tensors);
+        faults += starve("gguf", read_gguf, &gguf, on);
+        faults += starve("gguf, narrowed", read_and_narrow, &gguf, on);
+        faults += starve("compact", read_compact_only, &compact, on);
+        oclora_bytes_free(&gguf.data);
+        oclora_bytes_free(&compact.data);
+    }
+    printf("%zu failed allocations\n", faults);
+}
+
 int main(void)
 {
     static const oclora_test tests[] = {{"compact", test_compact}, {"gguf", test_gguf},
                                         {"peft", test_peft},       {"dense text", test_dense_text},
-                                        {"many", test_many},       {"large", test_large}};
+                                        {"many", test_many},       {"large", test_large},
+                                        {"starved", test_starved}};
     return oclora_test_main("hostile", tests, sizeof tests / sizeof tests[0]);
 }

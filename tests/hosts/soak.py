@@ -148,6 +148,10 @@ class Names:
                 name = self.name_of.pop(file)
                 self.busy.add(file)
             status, text = control("unload", name)
+            end = time.monotonic() + 30
+            while "used by" in text and time.monotonic() < end:  # a graph that began under the old map
+                time.sleep(0.01)
+                status, text = control("unload", name)
             if status != "OCLORA_OK":
                 raise RuntimeError(f"unload: {status} {text}")
             with self.lock:

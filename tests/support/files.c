@@ -15,7 +15,11 @@ enum { SEEDS = 300, SEED_MAX = 1 << 16 };
 
 void oclora_bytes_add(oclora_bytes *bytes, const void *data, size_t size)
 {
-    uint8_t *grown = realloc(bytes->data, bytes->size + size + 1);
+    /* Room for the next power of two: some files here are put together from a million pieces. */
+    size_t had = bytes->data != NULL ? 64 : 0, room = 64;
+    while (had != 0 && had <= bytes->size) had *= 2;
+    while (room <= bytes->size + size) room *= 2;
+    uint8_t *grown = room > had ? realloc(bytes->data, room) : bytes->data;
     if (grown == NULL) abort();
     if (size != 0) memcpy(grown + bytes->size, data, size);
     bytes->data = grown;

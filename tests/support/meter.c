@@ -29,7 +29,13 @@ static void give(oclora_meter *meter, void *data)
 
 static void *env_alloc(void *user, size_t size, size_t align)
 {
-    return align <= HEAD ? take(user, size) : NULL;
+    oclora_meter *meter = user;
+    if (align > HEAD || (meter->failed && meter->fail_on)) return NULL;
+    if (meter->fail_at != 0 && --meter->fail_at == 0) {
+        meter->failed = true;
+        return NULL;
+    }
+    return take(meter, size);
 }
 
 static void env_release(void *user, void *data)

@@ -4,14 +4,19 @@
 
 #include "host/core/env.h"
 
+#include <stdbool.h>
+
 /* Bytes that live now and the most that ever lived since oclora_meter_start. */
 typedef struct oclora_meter {
     size_t live;
     size_t peak;
+    size_t fail_at; /* the so-manieth oclora_alloc from now on fails, 0 = none */
+    bool fail_on;   /* and all after it */
+    bool failed;    /* one did */
 } oclora_meter;
 
 /* An environment that counts into `meter`; jansson's memory is counted there too, from now on and
- * for the whole process. The peak begins anew. */
+ * for the whole process, which the meter must outlive. The peak begins anew. */
 oclora_env oclora_meter_start(oclora_meter *meter);
 
 #endif
