@@ -167,6 +167,10 @@ static bool go_through(const fault_life *life, int source, const fault_plan *pla
         oclora_status status;
         while (text[0] = '\0', (status = life->step(life->user, s, text)) != OCLORA_OK) {
             bool ok = check_failure(life, status, text);
+            if (life->is_lost(life->user)) {
+                disarm(source);
+                return CHECK(failures_of(source) > 0) & check_lost(life, s) & ok;
+            }
             if (failures_of(source) == 0 || tries == 3) {
                 printf("  step %d: status %d: %s\n", s, status, text);
                 return CHECK(tries < 3) & CHECK(failures_of(source) > 0) & ok;
@@ -174,10 +178,6 @@ static bool go_through(const fault_life *life, int source, const fault_plan *pla
             if (++tries == 2 || plan->also == 0 || failures_of(source) > 1) {
                 disarm(source);
                 tries = 3;
-            }
-            if (life->is_lost(life->user)) {
-                disarm(source);
-                return check_lost(life, s) && ok;
             }
             if (!ok) return false;
         }

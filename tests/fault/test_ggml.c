@@ -28,7 +28,7 @@ typedef struct ggml_life {
     ggml_backend_buffer_t buffer;
     ggml_backend_t backend;
     bool poisoned; /* an upload or a download failed */
-    bool lost;
+    bool lost, tried;
     bool known[2];
     float x[ROWS * D_IN];
     float expected[2][ROWS * D_OUT];
@@ -337,7 +337,7 @@ static bool is_lost(void *user)
 static void registry_begin(void *user)
 {
     ggml_life *l = user;
-    l->lost = false;
+    l->lost = l->tried = false;
     l->library = dlopen(OCLORA_PLUGIN, RTLD_NOW | RTLD_LOCAL);
     fault_memory_forget();
     CHECK(fault_memory_watch("libggml-oclora.so", true) &&
@@ -367,8 +367,13 @@ static oclora_status registry_step(void *user, int number, char *text)
     }
     case 2:
         return said(l->api->configure(&args, &message), &message, text);
-    default:
-        return make_backend(l, text);
+    default: {
+        /* A device that nobody had yet is opened anew; one that was open is lost for good. */
+        const oclora_status status = make_backend(l, text);
+        l->lost = status == OCLORA_DEVICE_LOST && l->tried;
+        l->tried = status == OCLORA_DEVICE_LOST;
+        return status;
+    }
     }
 }
 

@@ -29,6 +29,8 @@ if(NOT OCLORA_SANITIZE)
             SKIP_RETURN_CODE 77 ENVIRONMENT "${layer};OCLORA_TEST_FULL=1")
     endfunction()
 
+    oclora_add_fault_test(unit test_unit.c)
+    set_tests_properties(fault_unit PROPERTIES LABELS "unit;fault")
     if(TARGET ggml-oclora)
         oclora_add_fault_test(ggml test_ggml.c)
         target_include_directories(test_fault_ggml SYSTEM PRIVATE "${OCLORA_LLAMA_DIR}/include")
