@@ -18,6 +18,7 @@ typedef struct bench_openblas {
                   const float *x, int incx, float beta, float *y, int incy);
     void (*set_threads)(int count);
     char *(*config)(void);
+    int (*set_affinity)(int thread, size_t size, const void *cpus); /* NULL in older ones */
 } bench_openblas;
 
 /* False: not installed. */

@@ -45,7 +45,18 @@ void bench_probe_close(bench_probe *probe);
 /* Multiply-adds a second that this device reaches, times two; negative if it fails. */
 double bench_flop_rate(bench_device *device, double seconds);
 
-/* Runs this process on one CPU. */
+/* Runs this thread, and those it makes from now on, on one CPU; on any. */
 bool bench_pin(int cpu);
+bool bench_unpin(void);
+
+/* Where this thread may run. */
+typedef struct bench_place {
+    unsigned long cpus[16];
+} bench_place;
+bool bench_place_get(bench_place *out);
+bool bench_place_set(const bench_place *place);
+/* On the first CPU until bench_place_set(before), if `many` threads of a peer are on the others. @return
+ * whether it was moved. */
+bool bench_place_first(bench_place *before, bool many);
 
 #endif

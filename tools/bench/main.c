@@ -21,13 +21,17 @@ static void keep_threads_apart(void)
     setenv("DPCPP_CPU_CU_AFFINITY", "spread", 0);
 }
 
-/* oneDNN's threads spin for milliseconds where they wait, also on a core that both were put on.
- * OpenMP reads its settings when it is loaded, so the program begins once more with them. */
-static void calm_openmp(char **argv)
+/* oneDNN's threads get places of their own, since two that wait for each other on one core take
+ * time slices of its scheduler, and do not spin into the other contender's round. OpenMP reads its
+ * settings when it is loaded, so the program begins once more with them; then this thread may go
+ * anywhere again, since the threads it makes inherit its place. */
+static void place_openmp(char **argv)
 {
-    if (!bench_dnn_built() || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "20000", 1))
-        return;
-    execv("/proc/self/exe", argv);
+    if (!bench_dnn_built()) return;
+    if (!getenv("OMP_PROC_BIND") && setenv("OMP_PROC_BIND", "true", 1) == 0 &&
+        setenv("OMP_PLACES", "cores", 1) == 0 && setenv("GOMP_SPINCOUNT", "20000", 0) == 0)
+        execv("/proc/self/exe", argv);
+    bench_unpin();
 }
 
 void bench_pinned_again(bench_report *report, const bench_case *c)
@@ -121,7 +125,7 @@ int main(int argc, char **argv)
         return BENCH_EXIT_OK;
     }
     keep_threads_apart();
-    calm_openmp(argv);
+    place_openmp(argv);
     if (options.pin >= 0 && !bench_pin(options.pin)) {
         fprintf(stderr, "oclora-bench: CPU %d is not there\n", options.pin);
         return BENCH_EXIT_USAGE;

@@ -47,6 +47,8 @@ static void expand(const bench_loop *l, uint32_t number, uint32_t adapter, uint3
 bool bench_loop_run(void *user, uint32_t repeats)
 {
     const bench_loop *l = user;
+    bench_place before;
+    const bool moved = bench_place_first(&before, l->threads > 1 && l->blas->set_affinity);
     l->blas->set_threads((int)l->threads);
     for (uint32_t i = 0; i < repeats; i++)
         for (uint32_t n = 0; n < l->layer->n_out; n++)
@@ -57,6 +59,7 @@ bool bench_loop_run(void *user, uint32_t repeats)
                 shrink(l, n, k, first, (int)(end - first));
                 expand(l, n, k, first, (int)(end - first));
             }
+    if (moved) bench_place_set(&before);
     return true;
 }
 
@@ -149,6 +152,8 @@ bool bench_sgemm_run(void *user, uint32_t repeats)
     const bench_sgemm *g = user;
     const bench_shape *s = &g->layer->shape;
     const int in = (int)s->d_in, out = (int)s->d_out[0], m = (int)s->rows;
+    bench_place before;
+    const bool moved = bench_place_first(&before, g->threads > 1 && g->blas->set_affinity);
     g->blas->set_threads((int)g->threads);
     for (uint32_t i = 0; i < repeats; i++) {
         if (g->order == 0)
@@ -158,6 +163,7 @@ bool bench_sgemm_run(void *user, uint32_t repeats)
             g->blas->sgemm(BLAS_ROW_MAJOR, BLAS_PLAIN, BLAS_PLAIN, m, out, in, 1, g->layer->host_x,
                            in, g->w[1], out, 0, g->y, out);
     }
+    if (moved) bench_place_set(&before);
     return true;
 }
 
