@@ -71,7 +71,7 @@ enum {
 
 typedef struct oclora_node_params {
     uint32_t variant; /* OCLORA_UNARY_*, OCLORA_GLU_*; ROPE: mode bits as ggml's (0 norm, 2 neox,
-                         8, 24, 40 with sections) */
+                         8, 24, 40 with sections), | first channel << 16 */
     int32_t i[4];     /* ROPE: n_dims, n_ctx_orig, widths of sections 0 | 1 << 16, 2 | 3 << 16; GLU:
                          swapped; CONCAT: dim; ARGSORT: order; IM2COL: strides, paddings and
                          dilations, each w | h << 16, and whether it has two dimensions */

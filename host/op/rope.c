@@ -34,10 +34,25 @@ static bool sections_supported(const oclora_op_call *call)
     return n_dims * 2 == ne0;
 }
 
-/* With n_dims 0 nothing turns: llama.cpp asks so before it gives frequency factors to a device. */
-bool oclora_rope_supported(const oclora_context *context, const oclora_op_call *call)
+/* Channels before the first one to turn are copied: what is behind them is a call of its own. */
+static uint64_t first_channel(const oclora_op_call *call)
 {
-    (void)context;
+    return call->params.variant >> 16;
+}
+
+static oclora_op_call behind_first(const oclora_op_call *call)
+{
+    const uint64_t first = first_channel(call);
+    oclora_op_call rest = *call;
+    rest.params.variant &= 0xffffu;
+    rest.src[0] = oclora_tensor_shifted(&call->src[0], first, call->src[0].ne[0] - first);
+    rest.dst = oclora_tensor_shifted(&call->dst, first, call->dst.ne[0] - first);
+    return rest;
+}
+
+/* With n_dims 0 nothing turns: llama.cpp asks so before it gives frequency factors to a device. */
+static bool supported(const oclora_op_call *call)
+{
     const oclora_tensor *src = &call->src[0], *positions = &call->src[1], *dst = &call->dst;
     const oclora_tensor *factors = &call->src[2];
     const int32_t n_dims = call->params.i[0];
@@ -53,6 +68,16 @@ bool oclora_rope_supported(const oclora_context *context, const oclora_op_call *
     if (call->n_src < 3 || factors->ne[0] == 0) return true;
     const uint64_t pairs = (uint64_t)n_dims / (call->params.variant == MODE_VISION ? 1 : 2);
     return factors->type == OCLORA_TYPE_F32 && factors->ne[0] >= pairs;
+}
+
+bool oclora_rope_supported(const oclora_context *context, const oclora_op_call *call)
+{
+    (void)context;
+    const uint64_t first = first_channel(call);
+    if (first == 0) return supported(call);
+    if (first >= call->src[0].ne[0] || first >= call->dst.ne[0]) return false;
+    const oclora_op_call rest = behind_first(call);
+    return rest.params.variant != MODE_VISION && supported(&rest);
 }
 
 /* The pair whose wavelength makes `turns` turns over the original context. */
@@ -86,7 +111,7 @@ static uint32_t section_form(uint32_t mode)
     return mode == MODE_INTERLEAVED ? 1 : mode == MODE_VISION ? 2 : 0;
 }
 
-oclora_status oclora_rope_run(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)
+static oclora_status turn(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)
 {
     const oclora_tensor *src = &call->src[0], *dst = &call->dst;
     const oclora_tensor none = {.buffer = NULL};
@@ -115,4 +140,18 @@ oclora_status oclora_rope_run(oclora_stream *stream, const oclora_op_call *call,
                                 src->ne[2] * src->ne[3]};
     const oclora_kernel_ref kernel = {"rope", sections ? "rope_sections" : "rope", ""};
     return oclora_launch_groups(stream, &kernel, &list, groups, 1, err);
+}
+
+oclora_status oclora_rope_run(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)
+{
+    const oclora_tensor *src = &call->src[0], *dst = &call->dst;
+    const uint64_t first = first_channel(call);
+    if (first == 0) return turn(stream, call, err);
+    const oclora_op_call rest = behind_first(call);
+    OCLORA_TRY(turn(stream, &rest, err));
+    if (src->buffer == dst->buffer && src->offset == dst->offset) return OCLORA_OK; /* in place */
+    oclora_op_call copy = {.op = OCLORA_OP_COPY, .n_src = 1};
+    copy.dst = oclora_tensor_shifted(dst, 0, first);
+    copy.src[0] = oclora_tensor_shifted(src, 0, first);
+    return oclora_copy_run(stream, &copy, err);
 }

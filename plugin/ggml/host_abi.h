@@ -70,6 +70,7 @@ typedef struct oclora_host {
     uint8_t op_unary[OCLORA_HOST_OPS + 1]; /* an operator that is a unary function of its own */
     uint8_t unary[64];                     /* sub-number -> OCLORA_UNARY_* */
     uint8_t glu[32];                       /* sub-number -> OCLORA_GLU_* */
+    bool rope_offset;                      /* ROPE's word 15 is the first channel that turns */
     bool marks_compute;                    /* nodes to be computed carry GGML_TENSOR_FLAG_COMPUTE */
 } oclora_host;
 

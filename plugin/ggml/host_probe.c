@@ -334,6 +334,20 @@ static oclora_status check_graph(oclora_host *host, const makers *make, struct g
     return OCLORA_OK;
 }
 
+/* Newer hosts turn a window of the channels; in others the word means nothing known here. */
+static void learn_rope_offset(oclora_host *host, const makers *make, struct ggml_context *ctx)
+{
+    struct ggml_tensor *(*set_offset)(struct ggml_tensor *, int) = NULL;
+    void *address = oclora_host_symbol(host, "ggml_rope_set_offset");
+    if (address == NULL) return;
+    memcpy(&set_offset, &address, sizeof address);
+    struct ggml_tensor *x = make->ggml_new_tensor_4d(ctx, GGML_TYPE_F32, 32, 4, 2, 1);
+    struct ggml_tensor *ids = make->ggml_new_tensor_4d(ctx, GGML_TYPE_I32, 2, 1, 1, 1);
+    struct ggml_tensor *t =
+        make->ggml_rope_ext(ctx, x, ids, NULL, 16, 2, 77, 1e4f, 0.5f, 0.25f, 1.5f, 32.0f, 2.0f);
+    host->rope_offset = t->op_params[15] == 0 && set_offset(t, 6)->op_params[15] == 6;
+}
+
 static oclora_status probe_in(oclora_host *host, const makers *make, struct ggml_context *ctx,
                               oclora_error *err)
 {
@@ -344,6 +358,7 @@ static oclora_status probe_in(oclora_host *host, const makers *make, struct ggml
     DEMAND(last > 0 && last < OCLORA_HOST_OPS);
     OCLORA_TRY(learn_ops(host, last, err));
     learn_variants(host, ctx, x);
+    learn_rope_offset(host, make, ctx);
     OCLORA_TRY(check_ops(host, make, ctx, x, err));
     return check_graph(host, make, ctx, x, err);
 }

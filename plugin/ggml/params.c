@@ -18,18 +18,23 @@ static void copy_floats(oclora_node_params *params, const struct ggml_tensor *no
 }
 
 /* Words behind the known ones belong to newer features; they are zero where unused. */
-static uint32_t rope(const struct ggml_tensor *node, oclora_node_params *params)
+static uint32_t rope(const oclora_host *host, const struct ggml_tensor *node,
+                     oclora_node_params *params)
 {
+    const int32_t first = node->op_params[15];
+    if (first != 0 && (!host->rope_offset || first < 0 || first > INT16_MAX))
+        return OCLORA_OP_COUNT;
     for (int i = 0; i < 4; i++) {
         int32_t width = node->op_params[11 + i];
         if (width < 0 || width > INT16_MAX) return OCLORA_OP_COUNT;
         params->i[2 + i / 2] |= width << (i % 2 * 16);
     }
-    params->variant = (uint32_t)node->op_params[2];
+    if (node->op_params[2] < 0 || node->op_params[2] > UINT16_MAX) return OCLORA_OP_COUNT;
+    params->variant = (uint32_t)node->op_params[2] | (uint32_t)first << 16;
     params->i[0] = node->op_params[1];
     params->i[1] = node->op_params[4];
     copy_floats(params, node, 5, 6);
-    return node->op_params[15] == 0 ? OCLORA_OP_ROPE : OCLORA_OP_COUNT;
+    return OCLORA_OP_ROPE;
 }
 
 static uint32_t glu(const oclora_host *host, const struct ggml_tensor *node,
@@ -112,7 +117,7 @@ uint32_t oclora_ggml_params(const oclora_host *host, const struct ggml_tensor *n
         params->i[0] = node->op_params[0];
         return op;
     case OCLORA_OP_ROPE:
-        return rope(node, params);
+        return rope(host, node, params);
     case OCLORA_OP_IM2COL:
         return im2col(node, params);
     case OCLORA_OP_GLU:

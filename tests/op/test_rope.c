@@ -52,21 +52,33 @@ static double angle_of(const rope_case *c, uint64_t pair, uint64_t token, double
     return f[1] * extra * (1 - ramp * f[2]) + extra * ramp * f[2];
 }
 
-static double rope_reference(const void *user, uint64_t i0, uint64_t i1, uint64_t i2, uint64_t i3)
+static double turned(const rope_case *c, uint64_t first, uint64_t i0, uint64_t i1, uint64_t i2,
+                     uint64_t i3)
 {
-    const rope_case *c = user;
     const uint32_t mode = c->params->variant;
     const uint64_t n = (uint64_t)c->params->i[0] * (mode == 24 ? 2 : 1), half = n / 2;
-    if (i0 >= n) return op_get(c->src, i0, i1, i2, i3);
+    if (i0 >= n) return op_get(c->src, i0 + first, i1, i2, i3);
     const bool neox = mode != 0;
     const uint64_t pair = neox ? i0 % half : i0 / 2;
     const bool second = neox ? i0 >= half : i0 % 2;
-    const double x0 = op_get(c->src, neox ? pair : 2 * pair, i1, i2, i3);
-    const double x1 = op_get(c->src, neox ? pair + half : 2 * pair + 1, i1, i2, i3);
+    const double x0 = op_get(c->src, first + (neox ? pair : 2 * pair), i1, i2, i3);
+    const double x1 = op_get(c->src, first + (neox ? pair + half : 2 * pair + 1), i1, i2, i3);
     double magnitude;
     const double angle = angle_of(c, pair, i2, &magnitude);
     return magnitude *
            (second ? x0 * sin(angle) + x1 * cos(angle) : x0 * cos(angle) - x1 * sin(angle));
+}
+
+/* Channels before the first one are copied. */
+static double rope_reference(const void *user, uint64_t i0, uint64_t i1, uint64_t i2, uint64_t i3)
+{
+    const rope_case *c = user;
+    const uint64_t first = c->params->variant >> 16;
+    if (i0 < first) return op_get(c->src, i0, i1, i2, i3);
+    oclora_node_params params = *c->params;
+    params.variant &= 0xffff;
+    const rope_case behind = {c->src, c->positions, c->factors, &params};
+    return turned(&behind, first, i0 - first, i1, i2, i3);
 }
 
 static void check_rope(const oclora_test_device *device, oclora_type type, uint64_t ne0,
@@ -75,7 +87,7 @@ static void check_rope(const oclora_test_device *device, oclora_type type, uint6
 {
     op_tensor src = op_make(device, type, ne0, 3, 7, 2, layout);
     op_tensor dst = op_make(device, type, ne0, 3, 7, 2, op_plain);
-    const uint64_t n_positions = mode > 2 ? 4 * 7 : 7;
+    const uint64_t n_positions = (mode & 0xffff) > 2 ? 4 * 7 : 7;
     op_tensor positions = op_make(device, OCLORA_TYPE_I32, n_positions, 1, 1, 1, op_padded);
     const uint64_t pairs = (uint64_t)n_dims / (mode == 24 ? 1 : 2);
     op_tensor scale = op_make(device, OCLORA_TYPE_F32, pairs, 1, 1, 1, op_plain);
@@ -117,6 +129,8 @@ static void forms_on(const oclora_test_device *device)
     }
     check_rope(device, OCLORA_TYPE_F32, 2, 2, 0, false, 0.0f, op_plain);
     check_rope(device, OCLORA_TYPE_F32, 48, 0, 0, false, 0.0f, op_plain); /* nothing turns */
+    check_rope(device, OCLORA_TYPE_F32, 80, 32, 2 | 22 << 16, true, 0.0f, op_padded);
+    check_rope(device, OCLORA_TYPE_F16, 64, 32, 0 | 32 << 16, false, 0.7f, op_plain);
 }
 
 static void sections_on(const oclora_test_device *device)
