@@ -41,6 +41,8 @@ def main():
             rows = json.load(file)
         check(rows and all("missing" in row and row["suite"] == "system" for row in rows), "--json")
         check(any(row.get("target") == 0.9 and row.get("aim") == 0.95 for row in rows), "target, aim")
+        keys = {"suite", "case", "metric", "ours", "peer", "peer_name", "ratio", "target", "aim", "met"}
+        check(all(keys <= set(row) for row in rows), "every row has every key")
     sys.exit(1 if failed else 0)
 
 

@@ -100,10 +100,12 @@ static void add_new(bench_report *report, json_t *row)
     json_decref(row);
 }
 
+/* Every row has these keys; what is not known, or not asked for, is null. */
 static json_t *begin_row(const bench_case *c)
 {
-    json_t *row = json_pack("{s:s,s:s,s:s,s:s}", "suite", c->suite, "case", c->name, "metric",
-                            c->metric, "peer_name", c->peer);
+    json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:n,s:n,s:n,s:n,s:n,s:n}", "suite", c->suite, "case",
+                            c->name, "metric", c->metric, "peer_name", c->peer, "ours", "peer",
+                            "ratio", "target", "aim", "met");
     if (row && c->must > 0) {
         json_object_set_new(row, "target", json_real(c->must));
         json_object_set_new(row, "aim", json_real(c->aim));
