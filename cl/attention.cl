@@ -117,6 +117,7 @@ float max_lanes(float16 x)
     return fmax(fmax(b.x, b.y), fmax(b.z, b.w));
 }
 
+#ifndef OCLORA_CLASS_GPU
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_cpu(ARGS)
 {
     ulong first = (ulong)get_global_id(0) * ROWS, head = get_global_id(1), i3 = get_global_id(2);
@@ -229,6 +230,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_cpu(ARGS)
     }
 }
 
+#else
+
 #define WIDTH 128
 #define VL    ((DV + WIDTH - 1) / WIDTH)
 
@@ -268,7 +271,7 @@ __kernel __attribute__((reqd_work_group_size(WIDTH, 1, 1))) void attention_gpu(A
             __global const uchar *key = k_head + (base + lane) * nk1;
             float16 dot16 = 0.0f;
             for (uint g = 0; g < KG; g++)
-                dot16 = fma(vload16(g, query), load_group(key, g, DK, K_TYPE), dot16);
+                dot16 = fma(vload16(0, &query[g * 16]), load_group(key, g, DK, K_TYPE), dot16);
             s += capped(sum_lanes(dot16), scale, softcap);
         }
         float best = max_group(s, part);
@@ -306,3 +309,4 @@ __kernel __attribute__((reqd_work_group_size(WIDTH, 1, 1))) void attention_gpu(A
     for (uint c = 0; c < VL; c++)
         if (c * WIDTH + lane < DV) out[c * WIDTH + lane] = acc[c] * weight;
 }
+#endif

@@ -125,7 +125,8 @@ static inline float4 finish4(const lora_lane *lane, __global const uchar *pool, 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_expand(EXPAND_ARGS)
 {
     pool += pool_offset;
-    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
+    /* The group's number, not the item's: so compilers see that all this is the same in a group. */
+    lora_chunk chunk = WORK_CHUNK(get_group_id(1));
     uint o = get_global_id(0) * 4;
     if (o >= d_out) return;
     uint n = min(4u, d_out - o);
@@ -140,9 +141,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_expand(EXP
             lora_lane lane = LANE(WORK_ENTRY(chunk.entry_first + e));
             if (!(lane.rank || lane.c || lane.u || lane.n_mul)) continue;
             uint slot = chunk.hidden_first + i * chunk.n_entries + e;
-            __global const float *h_row[ROW_TILE];
-            UNROLL for (uint r = 0; r < ROW_TILE; r++)
-                h_row[r] = HIDDEN(lane, slot + (r < count ? r : 0) * chunk.n_entries);
+            __global const float *h = HIDDEN(lane, slot);
+            const ulong step = (ulong)chunk.n_entries * hidden_stride;
             if (lane.n_mul)
                 UNROLL for (uint r = 0; r < ROW_TILE; r++) {
                     t[r] = 0.0f;
@@ -154,9 +154,9 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void lora_expand(EXP
                                    floats4(EXPANDED(slot + r * chunk.n_entries, j) + o, n), t[r]);
                 }
             else if (count == 1)
-                expand_share_1(&lane, pool + lane.b, h_row, o, n, d_out, t);
+                expand_share_1(&lane, pool + lane.b, h, step, o, n, d_out, t);
             else
-                expand_share_4(&lane, pool + lane.b, h_row, o, n, d_out, t);
+                expand_share_4(&lane, pool + lane.b, h, step, o, n, d_out, t);
             UNROLL for (uint r = 0; r < ROW_TILE; r++)
                 if (r < count) out[r] = fma((float4)(WORK_WEIGHT(slot + r * chunk.n_entries)),
                              finish4(&lane, pool, t[r], base[r], o, n), out[r]);

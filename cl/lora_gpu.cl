@@ -86,17 +86,17 @@ static inline float fma4(float4 a, float4 b, float sum)
 SHRINK_SHARE(shrink_share_1, 1)
 SHRINK_SHARE(shrink_share_4, ROW_TILE)
 
-/* t[r] = sum_j h[r][j] B[j][o .. o + n) for R rows. */
+/* t[r] = sum_j h[r * step + j] B[j][o .. o + n) for R rows. */
 #define EXPAND_SHARE(name, R)                                                                      \
     static inline void name(const lora_lane *lane, __global const uchar *b,                               \
-                     __global const float *const *h_row, uint o, uint n, uint d_out, float4 *t)    \
+                     __global const float *h, ulong step, uint o, uint n, uint d_out, float4 *t)   \
     {                                                                                              \
         bool wide = is_wide(lane->type_b, d_out);                                                  \
         ulong row_bytes = factor_row_bytes(lane->type_b, d_out);                                   \
         UNROLL for (int r = 0; r < R; r++) t[r] = 0.0f;                                            \
         for (uint j = 0; j < lane->rank; j++, b += row_bytes) {                                    \
             float4 v = wide ? wide4(lane->type_b, b, o) : narrow4(lane->type_b, b, o, n);          \
-            UNROLL for (int r = 0; r < R; r++) t[r] = fma((float4)(h_row[r][j]), v, t[r]);         \
+            UNROLL for (int r = 0; r < R; r++) t[r] = fma((float4)(h[r * step + j]), v, t[r]);     \
         }                                                                                          \
     }
 

@@ -7,7 +7,8 @@
  * and, behind them, for B. select_pairs averages both over the rows of a sequence (the mean of
  * products is the product with the mean), chooses top_k of A and of B, in descending order, and
  * leaves the choices behind the logits of the sequence's first slot; a pair table shifts B's
- * scores. select_apply then moves h[ia_j] to h[ib_j] and clears the rest.
+ * scores. select_apply then moves h[ia_j] to h[ib_j], by way of the row's own logits, which nobody
+ * needs by then, and clears the rest.
  *
  * Order: select_logits sums k ascending in 16 partial sums by k mod 16, added as a tree; the
  * softmax subtracts the largest, experts in index order; means add rows in ascending order. The
@@ -21,7 +22,7 @@
 
 #define LANE(adapter) (((__global const lora_lane *)(lanes + lane_offset))[adapter])
 #define LOGITS(slot)  ((__global const float *)(l_base + l_offset) + (ulong)(slot)*logit_stride)
-enum { ROUTER_KIND_NONE = 0, ROUTER_KIND_TOP_K = 1, ROUTER_KIND_PAIRS = 2, EXPERTS_MAX = 256 };
+enum { ROUTER_KIND_NONE = 0, ROUTER_KIND_TOP_K = 1, ROUTER_KIND_PAIRS = 2 };
 
 /* First hidden slot of entry e among the rows of a position's sequence, and how many rows they are.
  */
@@ -97,8 +98,9 @@ static inline void softmax_in_place(__global float *values, uint n)
 
 /* b = softmax(b) + weight * softmax(sum_j table[j][ia_j]); a's scores are no longer needed and hold
  * the second term. */
-static inline void add_pair_scores(__global const float *table, float weight, __global const float *ia,
-                            uint n, uint top_k, __global float *a, __global float *b)
+static inline void add_pair_scores(__global const float *table, float weight,
+                                   __global const float *ia, uint n, uint top_k, __global float *a,
+                                   __global float *b)
 {
     for (uint e = 0; e < n; e++) {
         float sum = 0.0f;
@@ -155,9 +157,10 @@ static inline void weigh(const lora_lane lane, __global const float *logits, __g
     }
 }
 
-static inline void rewire(const lora_lane lane, __global const float *logits, __global float *h)
+/* `moved` has room for top_k values: an array of our own would be private memory on a GPU. */
+static inline void rewire(const lora_lane lane, __global const float *logits, __global float *h,
+                          __global float *moved)
 {
-    float moved[EXPERTS_MAX];
     uint n = ROUTER_EXPERTS(lane), top_k = ROUTER_TOP_K(lane);
     __global const float *ia = logits + 2 * n, *ib = ia + n;
     for (uint j = 0; j < top_k; j++) moved[j] = h[(uint)ia[j]];
@@ -166,7 +169,7 @@ static inline void rewire(const lora_lane lane, __global const float *logits, __
 }
 
 __kernel void select_apply(__global const uchar *restrict lanes, ulong lane_offset, WORK_ARGS,
-                           __global const uchar *restrict l_base, ulong l_offset, uint logit_stride,
+                           __global uchar *restrict l_base, ulong l_offset, uint logit_stride,
                            __global uchar *restrict h_base, ulong h_offset, uint hidden_stride,
                            ulong peer_offset)
 {
@@ -178,7 +181,8 @@ __kernel void select_apply(__global const uchar *restrict lanes, ulong lane_offs
             __global float *h = (__global float *)(h_base + h_offset) + (ulong)slot * hidden_stride;
             if (ROUTER_KIND(lane) == ROUTER_KIND_TOP_K) weigh(lane, LOGITS(slot), h);
             if (ROUTER_KIND(lane) == ROUTER_KIND_PAIRS)
-                rewire(lane, LOGITS(PEER_FIRST(chunk.row_first + i) + e), h);
+                rewire(lane, LOGITS(PEER_FIRST(chunk.row_first + i) + e), h,
+                       (__global float *)LOGITS(slot));
         }
     }
 }

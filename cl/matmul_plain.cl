@@ -28,6 +28,13 @@
 #define M_SPAN 32
 #define E_SPAN 128
 
+/* On a GPU an array whose every index is a constant lives in registers. */
+#ifdef OCLORA_CLASS_GPU
+#define UNROLL_GPU _Pragma("unroll")
+#else
+#define UNROLL_GPU
+#endif
+
 /* Sums of neighbours of a, then of b. Four rounds over 16 vectors leave the sum of vector j in lane
  * j, added in the same order as sum_lanes does. */
 float16 merge(float16 a, float16 b)
@@ -49,8 +56,8 @@ float16 load_a(__global const uchar *row, ulong k, ulong stride, uint count)
 #if A_TYPE <= 2
     if (count < 16 || stride != A_SIZE) {
         float part[16];
-        for (uint j = 0; j < 16; j++)
-            part[j] = j < count ? value1(row + (k + j) * stride, 0, A_TYPE) : 0.0f;
+        UNROLL_GPU for (uint j = 0; j < 16; j++) part[j] =
+            j < count ? value1(row + (k + j) * stride, 0, A_TYPE) : 0.0f;
         return vload16(0, part);
     }
 #endif
@@ -84,6 +91,7 @@ long plane_of(__global const uchar *id, uint has_ids, ulong plane2, ulong n_expe
         uint x_type, __global const uchar *ids, ulong ids_offset, ulong n_expert, ulong ni0,       \
         ulong ni1, ulong n_x, uint has_ids
 
+#ifndef OCLORA_CLASS_GPU
 /* MT rows of a times NT rows of x. Inlined, or the accumulators would live in memory. */
 __attribute__((always_inline)) void multiply_tile(float16 acc[NT][MT],
                                                   __global const uchar *const *a_row,
@@ -210,6 +218,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
     }
 }
 
+#else
+
 #define STAGE 256
 
 __kernel __attribute__((reqd_work_group_size(64, 1, 1))) void matmul_gpu(ARGS)
@@ -241,7 +251,10 @@ __kernel __attribute__((reqd_work_group_size(64, 1, 1))) void matmul_gpu(ARGS)
         barrier(CLK_LOCAL_MEM_FENCE);
     }
     if (m >= n_m) return;
-    for (uint t = 0; t < NT && n + t < n_n; t++)
-        ((__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3))[m] =
-            plane < 0 ? NAN : sum_lanes(acc[t]);
+#pragma unroll
+    for (uint t = 0; t < NT; t++) /* whole, or the accumulators would live in memory */
+        if (n + t < n_n)
+            ((__global float *)(y + y_offset + (n + t) * ny1 + i2 * ny2 + i3 * ny3))[m] =
+                plane < 0 ? NAN : sum_lanes(acc[t]);
 }
+#endif

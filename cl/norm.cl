@@ -44,6 +44,7 @@ float scale_of(float sum, ulong n, float eps, uint mode)
     return 1.0f / sqrt(sum / (float)n + eps);
 }
 
+#ifndef OCLORA_CLASS_GPU
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 norm_cpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong src_offset,
          ulong n, ulong step, ulong nd1, ulong nd2, ulong nd3, ulong ns1, ulong ns2, ulong ns3,
@@ -73,6 +74,8 @@ norm_cpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong
     for (ulong i = 0; i < n; i += 16)
         store_row(y, i, n, (load_row(x, step, i, n, mean) - mean) * scale);
 }
+
+#else
 
 float sum_group(float value, __local float *part)
 {
@@ -116,6 +119,8 @@ norm_gpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong
     }
 }
 
+#endif
+
 /* add_norm: sum = a + b (has_sum), scaled = RMS norm of sum (of a without has_sum), y = scaled * w.
  * Rows at one stride each, w [n]. Every element of the results is written by the work-item that read
  * its place, so results may take the place of a or b, and of each other in the order given. Same order
@@ -136,6 +141,7 @@ norm_gpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong
     __global const float *w = (__global const float *)(w_base + w_offset);                         \
     __global const float *x = has_sum ? sum : a;
 
+#ifndef OCLORA_CLASS_GPU
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void add_norm_cpu(ADD_NORM_ARGS)
 {
     ADD_NORM_ROWS((ulong)get_global_id(0))
@@ -158,6 +164,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void add_norm_cpu(ADD_NO
     }
 }
 
+#else
+
 __kernel __attribute__((reqd_work_group_size(128, 1, 1))) void add_norm_gpu(ADD_NORM_ARGS)
 {
     __local float part[128];
@@ -179,3 +187,4 @@ __kernel __attribute__((reqd_work_group_size(128, 1, 1))) void add_norm_gpu(ADD_
         y[i] = v * w[i];
     }
 }
+#endif

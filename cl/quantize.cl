@@ -13,6 +13,13 @@
 #define TYPE W_Q8_0
 #endif
 
+/* On a GPU an array whose every index is a constant lives in registers. */
+#ifdef OCLORA_CLASS_GPU
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL
+#endif
+
 void store_half(__global uchar *p, float value)
 {
     vstore_half_rte(value, 0, (__global half *)p);
@@ -21,17 +28,18 @@ void store_half(__global uchar *p, float value)
 void quantize_q8_0(__global uchar *block, const float *x)
 {
     float top = 0.0f;
-    for (uint j = 0; j < 32; j++) top = fmax(top, fabs(x[j]));
+    UNROLL for (uint j = 0; j < 32; j++) top = fmax(top, fabs(x[j]));
     float inverse = top != 0.0f ? 127.0f / top : 0.0f;
     store_half(block, top / 127.0f);
-    for (uint j = 0; j < 32; j++) block[2 + j] = (uchar)(char)(int)rint(x[j] * inverse);
+    UNROLL for (uint j = 0; j < 32; j++) block[2 + j] = (uchar)(char)(int)rint(x[j] * inverse);
 }
 
 /* Symmetric: the value of largest magnitude becomes the lowest level. */
 void quantize_signed(__global uchar *block, const float *x, uint *q, int levels)
 {
     float top = 0.0f, signed_top = 0.0f;
-    for (uint j = 0; j < 32; j++) {
+    UNROLL for (uint j = 0; j < 32; j++)
+    {
         if (top < fabs(x[j])) {
             top = fabs(x[j]);
             signed_top = x[j];
@@ -40,14 +48,15 @@ void quantize_signed(__global uchar *block, const float *x, uint *q, int levels)
     float d = signed_top / (float)-levels;
     float inverse = d != 0.0f ? 1.0f / d : 0.0f;
     store_half(block, d);
-    for (uint j = 0; j < 32; j++)
-        q[j] = (uint)min(2 * levels - 1, (int)(x[j] * inverse + ((float)levels + 0.5f)));
+    UNROLL for (uint j = 0; j < 32; j++) q[j] =
+        (uint)min(2 * levels - 1, (int)(x[j] * inverse + ((float)levels + 0.5f)));
 }
 
 void quantize_range(__global uchar *block, const float *x, uint *q, int steps)
 {
     float low = FLT_MAX, high = -FLT_MAX;
-    for (uint j = 0; j < 32; j++) {
+    UNROLL for (uint j = 0; j < 32; j++)
+    {
         low = fmin(low, x[j]);
         high = fmax(high, x[j]);
     }
@@ -55,19 +64,20 @@ void quantize_range(__global uchar *block, const float *x, uint *q, int steps)
     float inverse = d != 0.0f ? 1.0f / d : 0.0f;
     store_half(block, d);
     store_half(block + 2, low);
-    for (uint j = 0; j < 32; j++) q[j] = (uint)min(steps, (int)((x[j] - low) * inverse + 0.5f));
+    UNROLL for (uint j = 0; j < 32; j++) q[j] =
+        (uint)min(steps, (int)((x[j] - low) * inverse + 0.5f));
 }
 
 /* Low four bits of 32 levels in 16 bytes; with `fifth`, their fifth bits in the 4 bytes there. */
 void pack_levels(__global uchar *nibbles_at, __global uchar *fifth, const uint *q)
 {
     uint bits = 0;
-    for (uint j = 0; j < 16; j++) {
+    UNROLL for (uint j = 0; j < 16; j++)
+    {
         nibbles_at[j] = (uchar)((q[j] & 15u) | (q[j + 16] & 15u) << 4);
         bits |= (q[j] >> 4 & 1u) << j | (q[j + 16] >> 4 & 1u) << (j + 16);
     }
-    if (fifth != 0)
-        for (uint j = 0; j < 4; j++) fifth[j] = (uchar)(bits >> (8 * j));
+    if (fifth != 0) UNROLL for (uint j = 0; j < 4; j++) fifth[j] = (uchar)(bits >> (8 * j));
 }
 
 void quantize_block(__global uchar *block, const float *x)
@@ -110,7 +120,7 @@ __kernel void quantize_rows(__global uchar *dst, ulong dst_offset, __global cons
     if (at < 0 || (ulong)at >= n_rows) return;
     __global const uchar *s = src + src_offset + i1 * ns1 + i2 * ns2 + i3 * ns3 + b * 32 * ns0;
     float x[32];
-    for (uint j = 0; j < 32; j++) x[j] = load_one(s + j * ns0, src_type);
+    UNROLL for (uint j = 0; j < 32; j++) x[j] = load_one(s + j * ns0, src_type);
     quantize_block(dst + dst_offset + (ulong)at * nd1 + i2 * nd2 + i3 * nd3 + b * nd0, x);
 }
 
@@ -124,5 +134,5 @@ __kernel void dequantize_rows(__global uchar *dst, ulong dst_offset, __global co
     __global uchar *d = dst + dst_offset + i1 * nd1 + i2 * nd2 + i3 * nd3 + g * 16 * nd0;
     float part[16];
     vstore16(values16(src + src_offset + i1 * ns1 + i2 * ns2 + i3 * ns3, g * 16, TYPE), 0, part);
-    for (uint j = 0; j < 16; j++) store_one(d + j * nd0, dst_type, part[j]);
+    UNROLL for (uint j = 0; j < 16; j++) store_one(d + j * nd0, dst_type, part[j]);
 }

@@ -54,6 +54,7 @@ void store_row(__global float *y, ulong i, ulong n, float16 v)
         ulong ns3, ulong em2, ulong em3, ulong nm1, ulong nm2, ulong nm3, uint mask_type,          \
         uint has_sinks, float scale, float max_bias, uint n_head_log2, float m0, float m1
 
+#ifndef OCLORA_CLASS_GPU
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_cpu(ARGS)
 {
     ulong i1 = get_global_id(0), i2 = get_global_id(1), i3 = get_global_id(2);
@@ -88,6 +89,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_cpu(ARGS)
     for (; i + 16 <= n; i += 16) vstore16(vload16(0, y + i) * inverse, 0, y + i);
     for (; i < n; i++) y[i] *= inverse;
 }
+
+#else
 
 float logit(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
             float scale, float slope)
@@ -138,3 +141,4 @@ __kernel __attribute__((reqd_work_group_size(128, 1, 1))) void softmax_gpu(ARGS)
     for (ulong i = lane; i < n; i += 128)
         y[i] = exp(logit(x, m, mask_type, i, scale, slope) - best) * inverse;
 }
+#endif

@@ -101,6 +101,9 @@ oclora_status oclora_dequantize_rows(oclora_stream *stream, const oclora_tensor 
                                      const oclora_tensor *dst, oclora_error *err);
 
 /* ROPE: theta_scale, freq_scale, ext_factor, magnitude, corr_low, corr_high. */
+/* Groups of dimension 0 for `pairs` to turn and `rest` channels behind them, and their width. */
+uint64_t oclora_rope_groups(const oclora_stream *stream, uint64_t pairs, uint64_t rest);
+uint32_t oclora_rope_width(const oclora_stream *stream);
 void oclora_args_angles(oclora_arg_list *list, const oclora_node_params *params);
 
 /* ---- launches ---- */

@@ -142,8 +142,8 @@ oclora_status oclora_rope_store(oclora_stream *stream, const oclora_rope_call *c
     oclora_arg_list list = {.count = 0};
     push_rope_tensors(&list, call);
     push_rope_shapes(&list, call);
-    const uint64_t groups[3] = {(n_dims / 2 + 15) / 16 + (rest + 31) / 32 + 1,
+    const uint64_t groups[3] = {oclora_rope_groups(stream, n_dims / 2, rest) + 1,
                                 oclora_stream_is_cpu(stream) ? 1 : heads, call->k.ne[2]};
     const oclora_kernel_ref kernel = {"rope", "rope_store", ""};
-    return oclora_launch_groups(stream, &kernel, &list, groups, 1, err);
+    return oclora_launch_groups(stream, &kernel, &list, groups, oclora_rope_width(stream), err);
 }

@@ -111,6 +111,19 @@ static uint32_t section_form(uint32_t mode)
     return mode == MODE_INTERLEAVED ? 1 : mode == MODE_VISION ? 2 : 0;
 }
 
+uint32_t oclora_rope_width(const oclora_stream *stream)
+{
+    return oclora_stream_is_cpu(stream) ? 1 : 32;
+}
+
+uint64_t oclora_rope_groups(const oclora_stream *stream, uint64_t pairs, uint64_t rest)
+{
+    const uint64_t lanes = oclora_stream_is_cpu(stream) ? 16 : 1;
+    const uint64_t items = (pairs + lanes - 1) / lanes + (rest + 2 * lanes - 1) / (2 * lanes);
+    const uint64_t width = oclora_rope_width(stream);
+    return (items + width - 1) / width;
+}
+
 static oclora_status turn(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)
 {
     const oclora_tensor *src = &call->src[0], *dst = &call->dst;
@@ -135,11 +148,11 @@ static oclora_status turn(oclora_stream *stream, const oclora_op_call *call, ocl
     oclora_args_angles(&list, &call->params);
     const uint64_t rest = src->ne[0] - 2 * pairs;
     /* On the CPU class one item takes all heads, so that a sine is computed once. */
-    const uint64_t groups[3] = {(pairs + 15) / 16 + (rest + 31) / 32,
+    const uint64_t groups[3] = {oclora_rope_groups(stream, pairs, rest),
                                 oclora_stream_is_cpu(stream) ? 1 : src->ne[1],
                                 src->ne[2] * src->ne[3]};
     const oclora_kernel_ref kernel = {"rope", sections ? "rope_sections" : "rope", ""};
-    return oclora_launch_groups(stream, &kernel, &list, groups, 1, err);
+    return oclora_launch_groups(stream, &kernel, &list, groups, oclora_rope_width(stream), err);
 }
 
 oclora_status oclora_rope_run(oclora_stream *stream, const oclora_op_call *call, oclora_error *err)

@@ -1,7 +1,8 @@
 /* spirv_layer.c - an OpenCL layer (OPENCL_LAYERS) that gives a runtime the SPIR-V that clang makes
  * of each program instead of its source: proof that the kernels survive that way too.
- * OCLORA_SPIRV_CLANG names the compiler (default clang-22). A program keeps its handle; its kernels
- * come from the other. */
+ * OCLORA_SPIRV_CLANG names the compiler (default clang-22), which leaves optimising to the runtime:
+ * of what clang 22 optimises itself, Intel's runtime crashes on some and gets some wrong. A program
+ * keeps its handle; its kernels come from the other. */
 #include <CL/cl.h>
 #include <CL/cl_icd.h>
 #include <CL/cl_layer.h>
@@ -46,7 +47,7 @@ static void *translate(cl_program program, const char *options, size_t *size)
     free(source);
     snprintf(
         command, sizeof command,
-        "%s -x cl %s -w -O1 -target spirv64-unknown-unknown -Xclang -finclude-default-header -c "
+        "%s -x cl %s -w -O0 -target spirv64-unknown-unknown -Xclang -finclude-default-header -c "
         "%s -o %s",
         clang ? clang : "clang-22", options ? options : "", path, out);
     void *data = system(command) == 0 ? read_file(out, size) : NULL;
@@ -84,6 +85,7 @@ static cl_int CL_API_CALL build_program(cl_program program, cl_uint count,
         fprintf(stderr, "spirv_layer: the runtime does not build it (%d): %s\n", code, log);
         return code;
     }
+    fprintf(stderr, "spirv_layer: built\n");
     pairs[n_pairs].source = program;
     pairs[n_pairs++].il = made;
     return CL_SUCCESS;

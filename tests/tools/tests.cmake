@@ -9,7 +9,7 @@ if(Python3_FOUND AND TARGET clinfo-bench)
     set_target_properties(oclora_fault_layer PROPERTIES C_VISIBILITY_PRESET default
         LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
 
-    # The same kernels through clang's SPIR-V: used by tests/spirv.
+    # The same kernels through clang's SPIR-V: used by test_spirv.py.
     add_library(oclora_spirv_layer MODULE support/spirv_layer.c)
     target_compile_definitions(oclora_spirv_layer PRIVATE
         CL_TARGET_OPENCL_VERSION=300 CL_USE_DEPRECATED_OPENCL_1_2_APIS)
@@ -51,6 +51,15 @@ if(Python3_FOUND AND TARGET clinfo-bench)
                      $<TARGET_FILE:clinfo-bench>)
     set_tests_properties(tools_clinfo_bench tools_bad_drivers tools_selftest_coverage PROPERTIES
                          LABELS tools TIMEOUT 900 SKIP_RETURN_CODE 77)
+    foreach(extent quick all)
+        add_test(NAME tools_spirv_${extent}
+                 COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_spirv.py"
+                         $<TARGET_FILE:clinfo-bench> $<TARGET_FILE:oclora_spirv_layer> ${extent})
+        file(MAKE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/spirv-${extent}")
+        set_tests_properties(tools_spirv_${extent} PROPERTIES LABELS tools TIMEOUT 1800
+            SKIP_RETURN_CODE 77 WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/spirv-${extent}")
+    endforeach()
+    set_tests_properties(tools_spirv_all PROPERTIES LABELS "tools;full")
 endif()
 
 if(Python3_FOUND AND TARGET oclora-tune)
@@ -87,8 +96,10 @@ endif()
 if(Python3_FOUND)
     add_test(NAME tools_docs COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tools/update-docs" --check)
     set_tests_properties(tools_docs PROPERTIES LABELS tools TIMEOUT 120)
-    add_test(NAME tools_isa COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tools/isa-report" --quick)
-    set_tests_properties(tools_isa PROPERTIES LABELS "tools;full" TIMEOUT 3000 SKIP_RETURN_CODE 77)
+    add_test(NAME tools_isa COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tools/isa-report" --changed)
+    add_test(NAME tools_isa_all COMMAND ${Python3_EXECUTABLE} "${PROJECT_SOURCE_DIR}/tools/isa-report")
+    set_tests_properties(tools_isa tools_isa_all PROPERTIES LABELS tools TIMEOUT 3000 SKIP_RETURN_CODE 77)
+    set_tests_properties(tools_isa_all PROPERTIES LABELS "tools;full")
 endif()
 
 if(Python3_FOUND)
