@@ -315,8 +315,8 @@ typedef struct oclora_api {
      * OUT_OF_DEVICE_MEMORY, DEVICE_LOST. y is undefined after an error. */
     oclora_status (*linear)(const oclora_linear_args *args, oclora_message *message);
     /* The same without waiting. x is copied before the call returns. Host memory y must stay valid
-     * until event_wait returned or the event is destroyed; event_wait fills it. A cl_mem y is
-     * filled when the work is done, in the order of the queue. */
+     * until event_wait returned (in every thread that called it) or the event is destroyed;
+     * event_wait fills it. A cl_mem y is filled when the work is done, in the order of the queue. */
     oclora_status (*linear_submit)(const oclora_linear_args *args, oclora_event_t **out,
                                    oclora_message *message);
     oclora_status (*event_wait)(oclora_event_t *event, oclora_message *message);

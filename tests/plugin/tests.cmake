@@ -37,7 +37,7 @@ if(TARGET oclora)
         set_tests_properties(plugin_golden_seed_${seed} PROPERTIES LABELS "device;abi" TIMEOUT 600
             SKIP_RETURN_CODE 77)
     endforeach()
-    foreach(name IN ITEMS layout load calls sizes linear golden all_kinds shared tenants)
+    foreach(name IN ITEMS layout load calls sizes linear golden all_kinds shared tenants inside)
         if(TARGET test_plugin_${name})
             add_dependencies(test_plugin_${name} oclora)
             set_tests_properties(plugin_${name} PROPERTIES LABELS "device;abi")
