@@ -57,7 +57,7 @@ def lora(generator, folder, number):
             if dora:
                 magnitude = (generator.uniform(0.8, 1.4) for _ in range(outputs))
                 tensors.append((name + "lora_magnitude_vector", "F32", [outputs], singles(magnitude)))
-    write(folder, {"peft_type": "LORA", "r": rank, "lora_alpha": 6 * rank ** 0.5, "bias": "none",
+    write(folder, {"peft_type": "LORA", "r": rank, "lora_alpha": 10 * rank ** 0.5, "bias": "none",
                    "lora_bias": bias, "use_dora": dora, "layers_to_transform": sorted(layers),
                    "target_modules": [m.split(".")[-1] for m in modules]}, tensors)
 
