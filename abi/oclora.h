@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 #define OCLORA_MAJOR 1
-#define OCLORA_MINOR 0
+#define OCLORA_MINOR 1 /* 1: oclora_batch_args.instance */
 
 typedef struct oclora_context_t oclora_context_t;
 typedef struct oclora_weight_t oclora_weight_t;
