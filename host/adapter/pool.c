@@ -52,13 +52,8 @@ oclora_status oclora_pool_create(oclora_pool **out, oclora_context *context, ocl
 /* Device memory goes back to the driver cleared. */
 static void pool_clear(oclora_pool *pool)
 {
-    for (size_t i = 0; i < pool->n_slots; i++) {
-        oclora_pool_adapter *adapter = pool->slots[i].adapter;
-        if (adapter == NULL) continue;
-        if (oclora_pool_evict(pool, adapter, NULL) != OCLORA_OK)
-            oclora_log(&pool->env, OCLORA_LOG_ERROR,
-                       "adapter pool: '%s' could not be cleared from the device", adapter->name);
-    }
+    for (size_t i = 0; i < pool->n_slots; i++)
+        if (pool->slots[i].adapter != NULL) oclora_pool_evict(pool, pool->slots[i].adapter);
     if (pool->stream == NULL || pool->buffer == NULL || pool->clears.count == 0) return;
     oclora_error error = {0};
     if (oclora_pool_move_run(pool, &error) != OCLORA_OK)
@@ -194,7 +189,7 @@ static oclora_status take_out(oclora_pool *pool, oclora_adapter_handle handle,
                            "adapter '%s' cannot be unloaded: pinned %u times, used by %u pieces of "
                            "work",
                            adapter->name, adapter->pins, adapter->uses);
-    OCLORA_TRY(oclora_pool_evict(pool, adapter, err));
+    oclora_pool_evict(pool, adapter);
     oclora_pool_slot *slot = &pool->slots[oclora_pool_slot_of(handle)];
     slot->adapter = NULL;
     slot->generation++; /* 0 after the last one: the slot is never used again */

@@ -90,7 +90,7 @@ struct oclora_pool {
     uint64_t clock;
     uint64_t uploads;
     uint64_t evictions;
-    oclora_move_list clears;
+    oclora_move_list clears; /* has room for all blobs beside what it lists */
     oclora_move_list writes;
 };
 
@@ -118,7 +118,7 @@ oclora_status oclora_pool_resolve(oclora_pool *pool, oclora_adapter_handle handl
 void oclora_pool_move_begin(oclora_pool *pool); /* mutex held; waits for the token */
 void oclora_pool_move_end(oclora_pool *pool);   /* mutex held */
 /* Token and mutex held: takes the adapter off the device; its memory joins `clears`. */
-oclora_status oclora_pool_evict(oclora_pool *pool, oclora_pool_adapter *adapter, oclora_error *err);
+void oclora_pool_evict(oclora_pool *pool, oclora_pool_adapter *adapter);
 /* Token held, mutex not: clears, then writes, then waits. Empties both lists; what could not be
  * cleared stays listed. */
 oclora_status oclora_pool_move_run(oclora_pool *pool, oclora_error *err);

@@ -22,28 +22,26 @@ static oclora_status list_reserve(oclora_pool *pool, oclora_move_list *list, siz
                           sizeof *list->moves, err);
 }
 
-static void detach_parts(oclora_pool *pool, oclora_pool_adapter *adapter, bool clear)
+/* A block that nobody uses now is always cleared, also one that this adapter never wrote: it may
+ * have come with contents, from an adapter that was evicted in between. */
+static void detach_parts(oclora_pool *pool, oclora_pool_adapter *adapter)
 {
     for (size_t i = 0; i < adapter->n_parts; i++) {
         oclora_pool_part *part = &adapter->parts[i];
         uint64_t offset = 0;
         if (!oclora_blob_detach(&pool->blobs, part, &offset)) continue;
         oclora_arena_give(&pool->arena, offset, part->bytes);
-        if (clear) {
-            const oclora_pool_move move = {NULL, offset, oclora_arena_round(part->bytes)};
-            pool->clears.moves[pool->clears.count++] = move;
-        }
+        const oclora_pool_move move = {NULL, offset, oclora_arena_round(part->bytes)};
+        pool->clears.moves[pool->clears.count++] = move;
     }
     for (size_t i = 0; i < adapter->n_sites; i++)
         memset(&adapter->sites[i].lane, 0, sizeof adapter->sites[i].lane);
 }
 
-oclora_status oclora_pool_evict(oclora_pool *pool, oclora_pool_adapter *adapter, oclora_error *err)
+void oclora_pool_evict(oclora_pool *pool, oclora_pool_adapter *adapter)
 {
-    OCLORA_TRY(list_reserve(pool, &pool->clears, adapter->n_parts, err));
-    detach_parts(pool, adapter, true);
+    detach_parts(pool, adapter);
     adapter->state = OCLORA_ADAPTER_HOST;
-    return OCLORA_OK;
 }
 
 oclora_status oclora_pool_move_run(oclora_pool *pool, oclora_error *err)
@@ -93,7 +91,7 @@ static oclora_status take_block(oclora_pool *pool, uint64_t bytes, uint64_t *off
         if (status != OCLORA_POOL_FULL) return status;
         oclora_pool_adapter *idle = oldest_idle(pool);
         if (idle == NULL) return status;
-        OCLORA_TRY(oclora_pool_evict(pool, idle, err));
+        oclora_pool_evict(pool, idle);
         pool->evictions++;
     }
 }
@@ -107,6 +105,8 @@ static oclora_status place_part(oclora_pool *pool, oclora_pool_part *part, oclor
         return OCLORA_OK;
     }
     OCLORA_TRY(list_reserve(pool, &pool->writes, 1, err));
+    /* Room to clear this and every other block, so that taking one off the device cannot fail. */
+    OCLORA_TRY(list_reserve(pool, &pool->clears, pool->blobs.n_blobs + 1, err));
     OCLORA_TRY(take_block(pool, part->bytes, &offset, err));
     const oclora_status status = oclora_blob_add(&pool->blobs, part, offset, err);
     if (status != OCLORA_OK) {
@@ -191,8 +191,7 @@ static void count_uses(oclora_pool *pool, const pool_hold *hold, bool add)
     }
 }
 
-/* Whatever of the hold is LOADING becomes resident or, on failure, leaves the device; blocks that
- * may have been written are cleared. */
+/* Whatever of the hold is LOADING becomes resident or, on failure, leaves the device. */
 static void settle(oclora_pool *pool, const pool_hold *hold, bool written, oclora_status status)
 {
     for (uint32_t i = 0; i < hold->count; i++) {
@@ -202,7 +201,7 @@ static void settle(oclora_pool *pool, const pool_hold *hold, bool written, oclor
             adapter->state = OCLORA_ADAPTER_RESIDENT;
             pool->uploads++;
         } else if (status != OCLORA_OK && adapter->state != OCLORA_ADAPTER_RESIDENT) {
-            detach_parts(pool, adapter, written);
+            detach_parts(pool, adapter);
             adapter->state = written ? OCLORA_ADAPTER_FAILED : OCLORA_ADAPTER_HOST;
         }
     }
@@ -224,8 +223,7 @@ static oclora_status place_held(oclora_pool *pool, const pool_hold *hold, oclora
         if (adapter->state != OCLORA_ADAPTER_RESIDENT && adapter->state != OCLORA_ADAPTER_LOADING)
             OCLORA_TRY(place_adapter(pool, adapter, err));
     }
-    /* Room to clear all of this again, should the upload fail. */
-    return list_reserve(pool, &pool->clears, pool->writes.count, err);
+    return OCLORA_OK;
 }
 
 static oclora_status load_held(oclora_pool *pool, const pool_hold *hold, oclora_error *err)
