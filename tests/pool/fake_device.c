@@ -1,5 +1,6 @@
 #include "fake_device.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,12 +39,18 @@ struct oclora_event {
 static oclora_context the_context;
 static atomic_long fail_at, calls, failures;
 static atomic_bool fail_sticky;
+static atomic_long fail_every;
 
 void fake_fail_at(long n, bool sticky)
 {
     atomic_store(&fail_at, n);
     atomic_store(&fail_sticky, sticky);
     atomic_store(&calls, 0);
+}
+
+void fake_fail_every(long n)
+{
+    atomic_store(&fail_every, n);
 }
 
 long fake_calls(void)
@@ -58,7 +65,10 @@ long fake_failures(void)
 static oclora_status device_call(const char *what, oclora_error *err)
 {
     const long n = atomic_fetch_add(&calls, 1) + 1, at = atomic_load(&fail_at);
-    if (at == 0 || (n != at && !(atomic_load(&fail_sticky) && n > at))) return OCLORA_OK;
+    const long every = atomic_load(&fail_every);
+    const bool drawn = every != 0 && (n * 2654435761 >> 8) % every == 0;
+    if (!drawn && (at == 0 || (n != at && !(atomic_load(&fail_sticky) && n > at))))
+        return OCLORA_OK;
     atomic_fetch_add(&failures, 1);
     return oclora_fail(err, OCLORA_OPENCL, "%s: failed on purpose (call %ld)", what, n);
 }
@@ -236,6 +246,7 @@ oclora_status oclora_stream_record(oclora_stream *stream, oclora_event **out, oc
 oclora_status oclora_event_wait(oclora_event *event, oclora_error *err)
 {
     OCLORA_TRY(device_call("wait", err));
+    sched_yield(); /* the device takes its time: others come in between */
     run_all(event->stream);
     return OCLORA_OK;
 }

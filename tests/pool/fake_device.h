@@ -11,6 +11,8 @@ uint8_t *fake_memory(oclora_buffer *buffer);
 
 /* The n-th device call from now on fails (0 = none); `sticky`: and all after it. */
 void fake_fail_at(long n, bool sticky);
+/* One call in `n`, without order, fails besides (0 = none). */
+void fake_fail_every(long n);
 long fake_calls(void);    /* since fake_fail_at */
 long fake_failures(void); /* calls failed in all */
 

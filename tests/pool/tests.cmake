@@ -31,7 +31,7 @@ endfunction()
 
 if(NOT OCLORA_SANITIZE)
     oclora_add_pool_program(faults address)
-    oclora_add_pool_program(threads thread)
+    oclora_add_pool_program(threads thread "${CMAKE_CURRENT_SOURCE_DIR}/pool/model.c")
     # A million operations instead of a hundred thousand.
     add_test(NAME pool_threads_full COMMAND pool_threads 250000)
     set_tests_properties(pool_threads_full PROPERTIES LABELS "full;tenant" TIMEOUT 1800)
