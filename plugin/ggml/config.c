@@ -1,8 +1,9 @@
 #include "plugin/ggml/config.h"
+#include "host/file/json.h"
+#include "host/file/map.h"
 #include "host/graph/session.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,12 +159,28 @@ static oclora_status read_all(oclora_ggml_config *config, json_t *root, oclora_e
     return read_slot(config, all, "\"all\"", &config->all, err);
 }
 
-static json_t *parse(const char *text, json_error_t *fault)
+static oclora_status parse(json_t **out, const char *text, uint64_t size, oclora_error *err)
 {
-    const size_t flags = JSON_REJECT_DUPLICATES;
-    const char *start = text + strspn(text, " \t\r\n");
-    if (*start == '{') return json_loads(text, flags, fault);
-    return json_load_file(text, flags, fault);
+    json_error_t fault;
+    if (!oclora_json_is_modest(text, size, size))
+        return BAD(err, "larger than any configuration, or denser than one");
+    *out = json_loadb(size != 0 ? text : "", (size_t)size, JSON_REJECT_DUPLICATES, &fault);
+    if (*out != NULL) return OCLORA_OK;
+    if (json_error_code(&fault) == json_error_out_of_memory)
+        return oclora_fail_memory(err, (size_t)size, "OCLORA_CONFIG");
+    return BAD(err, "not JSON: %s (line %d, column %d)", fault.text, fault.line, fault.column);
+}
+
+/* The JSON itself, or the file that has it. */
+static oclora_status parse_any(json_t **out, const char *text, oclora_error *err)
+{
+    oclora_map map = {0};
+    if (text[strspn(text, " \t\r\n")] == '{') return parse(out, text, strlen(text), err);
+    oclora_status status = oclora_map_open(&map, text, err);
+    if (status != OCLORA_OK) return oclora_error_prefix(err, status, "OCLORA_CONFIG");
+    status = parse(out, (const char *)map.data, map.size, err);
+    oclora_map_close(&map);
+    return status;
 }
 
 oclora_status oclora_ggml_config_read(oclora_ggml_config **out, const oclora_env *env,
@@ -172,17 +189,10 @@ oclora_status oclora_ggml_config_read(oclora_ggml_config **out, const oclora_env
     oclora_ggml_config *config = oclora_alloc(env, 1, sizeof *config);
     if (config == NULL) return oclora_fail_memory(err, sizeof *config, "OCLORA_CONFIG");
     config->env = *env;
-    json_error_t fault;
-    json_t *root = parse(text, &fault);
+    json_t *root = NULL;
+    oclora_status status = parse_any(&root, text, err);
     config->json = root;
-    oclora_status status = OCLORA_OK;
-    if (root == NULL && json_error_code(&fault) == json_error_cannot_open_file)
-        status = oclora_fail(err, OCLORA_FILE_NOT_FOUND, "OCLORA_CONFIG: %s", fault.text);
-    else if (root == NULL)
-        status =
-            BAD(err, "not JSON: %s (line %d, column %d)", fault.text, fault.line, fault.column);
-    else
-        status = read_all(config, root, err);
+    if (status == OCLORA_OK) status = read_all(config, root, err);
     if (status != OCLORA_OK) {
         oclora_ggml_config_free(config);
         return status;

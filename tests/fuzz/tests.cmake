@@ -16,6 +16,8 @@ if(OCLORA_FUZZ)
         target_link_libraries(${name} PRIVATE oclora_host)
     endforeach()
     target_sources(fuzz_config PRIVATE "${PROJECT_SOURCE_DIR}/plugin/ggml/config.c")
+    set(bench "${PROJECT_SOURCE_DIR}/tools/clinfo-bench")
+    target_sources(fuzz_report PRIVATE "${bench}/load.c" "${bench}/report.c" "${bench}/compare.c")
 endif()
 if(NOT OCLORA_FUZZ AND NOT OCLORA_SANITIZE AND TARGET ggml-oclora)
     add_test(NAME fuzz_short

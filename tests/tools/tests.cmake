@@ -1,5 +1,22 @@
-# The programs of tools/, run from outside.
 find_package(Python3 COMPONENTS Interpreter)
+
+# Reports of clinfo-bench from strangers, read by the program and by check-report.
+if(TARGET clinfo-bench)
+    add_executable(test_tools_report_load tools/report_load.c)
+    set_target_properties(test_tools_report_load PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    target_link_libraries(test_tools_report_load PRIVATE oclora_test_support clinfo_bench_core)
+    add_test(NAME tools_report_load COMMAND test_tools_report_load)
+    set_tests_properties(tools_report_load PROPERTIES LABELS "tools;fuzz" TIMEOUT 300)
+endif()
+
+if(Python3_FOUND)
+    add_test(NAME tools_check_report COMMAND ${Python3_EXECUTABLE}
+             "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_check_report.py" "${PROJECT_SOURCE_DIR}")
+    set_tests_properties(tools_check_report PROPERTIES LABELS "tools;fuzz" TIMEOUT 300)
+endif()
+
+# The programs of tools/, run from outside.
 if(Python3_FOUND AND TARGET clinfo-bench)
     # A driver that misbehaves: an OpenCL layer over a good one.
     add_library(oclora_fault_layer MODULE support/fault_layer.c)

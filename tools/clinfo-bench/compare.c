@@ -16,10 +16,28 @@ static const json_t *same_device(const json_t *report, const json_t *device)
     return NULL;
 }
 
+/* Text of an old report, which may hold anything, is no more than text on a terminal: bytes that
+ * could steer one become '?'. Cut to the room. */
+typedef struct harmless {
+    char text[201];
+} harmless;
+
+static harmless tame(const json_t *object, const char *key)
+{
+    harmless out;
+    snprintf(out.text, sizeof out.text, "%s", bench_text(object, key));
+    for (unsigned char *at = (unsigned char *)out.text; *at; at++) {
+        const bool c1 = *at == 0xc2 && at[1] < 0xa0; /* U+0080 to U+009F */
+        if (c1) at[1] = '?';
+        if (*at < ' ' || *at == 0x7f || c1) *at = '?';
+    }
+    return out;
+}
+
 static void compare_text(FILE *out, const json_t *before, const json_t *now, const char *key)
 {
-    const char *a = bench_text(before, key), *b = bench_text(now, key);
-    if (strcmp(a, b)) fprintf(out, "  %s: %s -> %s\n", key, a, b);
+    if (!strcmp(bench_text(before, key), bench_text(now, key))) return;
+    fprintf(out, "  %s: %s -> %s\n", key, tame(before, key).text, tame(now, key).text);
 }
 
 /* @return true if a line was printed. */
@@ -27,8 +45,9 @@ static bool compare_item(FILE *out, const char *section, const json_t *before, c
 {
     const char *a = bench_text(before, "status"), *b = bench_text(now, "status");
     if (strcmp(a, b)) {
-        fprintf(out, "  %s %s: %s -> %s%s%.200s\n", section, bench_text(now, "name"), a, b,
-                bench_text(now, "detail")[0] ? "; " : "", bench_text(now, "detail"));
+        fprintf(out, "  %s %s: %s -> %s%s%s\n", section, tame(now, "name").text,
+                tame(before, "status").text, tame(now, "status").text,
+                bench_text(now, "detail")[0] ? "; " : "", tame(now, "detail").text);
         return true;
     }
     double x = bench_number(before, "value"), y = bench_number(now, "value");
@@ -38,7 +57,7 @@ static bool compare_item(FILE *out, const char *section, const json_t *before, c
         fmax(bench_number(before, "spread_percent"), bench_number(now, "spread_percent"));
     if (fabs(change) <= fmax(10, 2 * noise)) return false;
     fprintf(out, "  %s %s: %.4g -> %.4g %s (%+.0f %%, noise %.0f %%)\n", section,
-            bench_text(now, "name"), x, y, bench_text(now, "unit"), change, noise);
+            tame(now, "name").text, x, y, tame(now, "unit").text, change, noise);
     return true;
 }
 
@@ -47,7 +66,7 @@ static void compare_device(FILE *out, const json_t *before, const json_t *now)
     const char *name;
     json_t *section, *item;
     size_t i, changes = 0, same = 0;
-    fprintf(out, "\n%s / %s\n", bench_text(now, "platform"), bench_text(now, "device"));
+    fprintf(out, "\n%s / %s\n", tame(now, "platform").text, tame(now, "device").text);
     compare_text(out, before, now, "driver");
     compare_text(out, before, now, "version");
     compare_text(out, before, now, "verdict");
@@ -71,14 +90,14 @@ void bench_compare(FILE *out, const json_t *old_report, const json_t *new_report
     size_t i;
     json_t *device;
     fprintf(out, "\nAgainst the report of %s (clinfo-bench %s):\n",
-            bench_text(old_report, "created"), bench_text(old_report, "project_version"));
+            tame(old_report, "created").text, tame(old_report, "project_version").text);
     json_array_foreach(json_object_get(new_report, "devices"), i, device)
     {
         const json_t *before = same_device(old_report, device);
         if (before)
             compare_device(out, before, device);
         else
-            fprintf(out, "\n%s / %s\n  is not in the old report\n", bench_text(device, "platform"),
-                    bench_text(device, "device"));
+            fprintf(out, "\n%s / %s\n  is not in the old report\n", tame(device, "platform").text,
+                    tame(device, "device").text);
     }
 }

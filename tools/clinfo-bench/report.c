@@ -2,8 +2,6 @@
 
 #include "host/core/quirks.h"
 
-#include <openssl/evp.h>
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,23 +201,6 @@ int bench_judge_report(json_t *report)
     return worst;
 }
 
-/* The digest is over the text with zeros in its own place. */
-static bool digest_of(const char *text, size_t length, char hex[65])
-{
-    unsigned char bytes[32];
-    if (EVP_Digest(text, length, bytes, NULL, EVP_sha256(), NULL) != 1) return false;
-    for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", (unsigned)bytes[i]);
-    return true;
-}
-
-static char *find_digest(char *text)
-{
-    const char key[] = "\"checksum\": \"";
-    char *last = NULL;
-    for (char *at = text; (at = strstr(at, key)); at += sizeof key - 1) last = at + sizeof key - 1;
-    return last && strspn(last, "0123456789abcdef") == 64 ? last : NULL;
-}
-
 char *bench_report_text(json_t *report)
 {
     char hex[65];
@@ -230,8 +211,8 @@ char *bench_report_text(json_t *report)
     if (text) {
         memcpy(text, plain, length);
         memcpy(text + length, "\n", 2);
-        char *at = find_digest(text);
-        if (at && digest_of(text, length + 1, hex)) memcpy(at, hex, 64);
+        const size_t place = bench_checksum_place(text, length + 1);
+        if (place && bench_checksum(text, length + 1, place, hex)) memcpy(text + place, hex, 64);
     }
     free(plain);
     return text;
@@ -245,62 +226,4 @@ bool bench_write_file(const char *path, const char *text)
     if (file && !out) ok = fclose(file) == 0 && ok;
     if (!ok) fprintf(stderr, "clinfo-bench: '%s' cannot be written: %s\n", path, strerror(errno));
     return ok;
-}
-
-static char *read_file(const char *path)
-{
-    enum { MOST = 64 << 20 };
-    FILE *file = fopen(path, "rb");
-    char *text = NULL;
-    size_t used = 0, capacity = 0, got = 0;
-    do {
-        if (used + 65536 > capacity) {
-            capacity = capacity * 2 + 131072;
-            char *grown = file && capacity <= MOST ? realloc(text, capacity) : NULL;
-            if (!grown) {
-                free(text);
-                if (file) fclose(file);
-                return NULL;
-            }
-            text = grown;
-        }
-        got = fread(text + used, 1, 65535, file);
-        used += got;
-    } while (got);
-    text[used] = '\0';
-    fclose(file);
-    return text;
-}
-
-json_t *bench_report_load(const char *path)
-{
-    char stored[65] = "", hex[65] = "";
-    json_error_t error;
-    errno = 0;
-    char *text = read_file(path);
-    if (!text) {
-        fprintf(stderr, "clinfo-bench: '%s' cannot be read: %s\n", path,
-                errno ? strerror(errno) : "too large");
-        return NULL;
-    }
-    json_t *report = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    const char *why = NULL;
-    if (!report)
-        why = error.text;
-    else if (strcmp(bench_text(report, "format"), "oclora-clinfo-bench"))
-        why = "it is not a report of clinfo-bench";
-    else if (bench_number(report, "format_version") != BENCH_FORMAT_VERSION)
-        why = "its format version is not one this program knows";
-    char *at = why ? NULL : find_digest(text);
-    if (at) {
-        memcpy(stored, at, 64);
-        memcpy(at, no_digest, 64);
-    }
-    if (!why && (!at || !digest_of(text, strlen(text), hex) || strcmp(stored, hex)))
-        why = "its checksum is wrong: it was changed or cut after it was written";
-    free(text);
-    if (!why) return report;
-    fprintf(stderr, "clinfo-bench: '%s' is refused: %s\n", path, why);
-    json_decref(report);
-    return NULL;
 }

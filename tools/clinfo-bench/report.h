@@ -26,8 +26,15 @@ int bench_judge_report(json_t *report);
 char *bench_report_text(json_t *report);
 /* @return false with a message on stderr. */
 bool bench_write_file(const char *path, const char *text);
-/* A report of this format whose checksum is right; NULL with a message on stderr. */
+/* A report of this format whose checksum is right; NULL with a message on stderr. What else is in it
+ * has any shape. */
 json_t *bench_report_load(const char *path);
+/* The same from memory. FILE_FORMAT: why it is refused. */
+oclora_status bench_report_parse(json_t **out, const char *text, size_t length, oclora_error *err);
+/* Where the 64 digits of the last checksum begin; 0: there is none. */
+size_t bench_checksum_place(const char *text, size_t length);
+/* What belongs there: the SHA-256 of the text with zeros in that place. */
+bool bench_checksum(const char *text, size_t length, size_t place, char hex[65]);
 
 /* Finds the item of a section by name; NULL if absent. */
 const json_t *bench_find_item(const json_t *device, const char *section, const char *name);
