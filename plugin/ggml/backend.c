@@ -112,7 +112,11 @@ ggml_backend_t oclora_ggml_backend_create(ggml_backend_dev_t host, const char *p
     oclora_error err = {0};
     (void)params;
     backend *own = oclora_alloc(&plugin->env, 1, sizeof *own);
-    if (own == NULL) return NULL;
+    if (own == NULL) {
+        oclora_ggml_log(plugin, OCLORA_LOG_ERROR, "%s: no memory for a context (%s)", device->name,
+                        oclora_status_name(OCLORA_OUT_OF_HOST_MEMORY));
+        return NULL;
+    }
     own->device = device;
     own->translator.device = device;
     if (oclora_ggml_handle_bound(&own->session, plugin, &err) == OCLORA_OK) {

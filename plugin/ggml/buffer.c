@@ -272,8 +272,8 @@ static ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t 
     oclora_ggml_buffer *buffer = NULL;
     oclora_error err = {0};
     if (create(device, size, &buffer, &err) != OCLORA_OK) {
-        oclora_ggml_log(device->plugin, OCLORA_LOG_ERROR, "%s: a buffer of %zu bytes: %s",
-                        device->name, size, err.text);
+        oclora_ggml_log(device->plugin, OCLORA_LOG_ERROR, "%s: a buffer of %zu bytes: %s (%s)",
+                        device->name, size, err.text, oclora_status_name(err.status));
         return NULL;
     }
     ggml_backend_buffer_t host =

@@ -19,7 +19,7 @@ static const char *const source_names[FAULT_SOURCES] = {"OpenCL calls",
 
 static struct {
     const fault_layer *layer;
-    long lives, faults;
+    long lives, faults, lost;
     /* of the host's callbacks */
     atomic_long calls, failures, live, at, also;
     atomic_int armed, on;
@@ -119,7 +119,8 @@ static void say(const fault_life *life, int source, const fault_plan *plan, cons
     printf("  %s: %s: call %ld of %s (%s, code %d", life->name, what, plan->at,
            source_names[source], last_of(source), plan->code);
     if (plan->also != 0) printf(", and call %ld", plan->also);
-    printf("%s)\n", plan->on ? ", and all after it" : "");
+    static const char *const modes[] = {"", ", and all after it", ", and all after it to the end"};
+    printf("%s)\n", modes[plan->on]);
 }
 
 static bool is_named(oclora_status status)
@@ -159,6 +160,21 @@ static bool check_lost(const fault_life *life, int number)
     return CHECK_INT(loop.layer->asked() - asked, 0) && ok;
 }
 
+/* Every step once, while all goes on failing: what has an answer gives it. */
+static bool go_on(const fault_life *life, int source)
+{
+    char text[512];
+    bool ok = true;
+    for (int s = 0; s < life->steps; s++) {
+        text[0] = '\0';
+        const oclora_status status = life->step(life->user, s, text);
+        if (status != OCLORA_OK) ok = check_failure(life, status, text) && ok;
+        if (life->is_lost(life->user))
+            return CHECK(failures_of(source) > 0) & check_lost(life, s) & ok;
+    }
+    return ok;
+}
+
 /* Steps until all are done or the device is lost. */
 static bool go_through(const fault_life *life, int source, const fault_plan *plan)
 {
@@ -191,13 +207,17 @@ long fault_loop_once(const fault_life *life, int source, const fault_plan *plan)
     const long memory = fault_memory_live() + atomic_load(&loop.live), objects = loop.layer->live();
     arm(source, plan);
     life->begin(life->user);
-    go_through(life, source, plan);
+    if (plan->on == FAULT_FOREVER)
+        go_on(life, source);
+    else
+        go_through(life, source, plan);
     const bool lost = life->is_lost(life->user);
     const long asked = loop.layer->asked();
     life->end(life->user);
     disarm(source);
     const long met = failures_of(source);
     if (lost) CHECK_INT(loop.layer->asked() - asked, 0);
+    loop.lost += lost;
     if (!life->leaks) {
         CHECK_INT(loop.layer->live() - objects, 0);
         CHECK_INT(fault_memory_live() + atomic_load(&loop.live) - memory, 0);
@@ -211,6 +231,7 @@ long fault_loop_once(const fault_life *life, int source, const fault_plan *plan)
 static void run_stride(const fault_life *life, int source, const int *codes, int n_codes,
                        long calls, long stride, int on)
 {
+    const fault_plan none = {0};
     long turn = 0;
     if (stride <= 0) return;
     for (long n = 1; n <= calls; n += stride) {
@@ -219,6 +240,7 @@ static void run_stride(const fault_life *life, int source, const int *codes, int
         /* Towards the end a life may be shorter than the one that was counted. */
         if (fault_loop_once(life, source, &plan) == 0 && !CHECK(n > calls - calls / 50 - 1))
             say(life, source, &plan, "nothing failed");
+        if (on == FAULT_FOREVER) fault_loop_once(life, source, &none); /* and all is well again */
     }
 }
 
@@ -232,8 +254,9 @@ void fault_loop_run(const fault_life *life, int source, const int *codes, int n_
     const long calls = calls_of(source);
     CHECK(life->leaks || fault_memory_live() + atomic_load(&loop.live) == warm);
     CHECK(calls > 0);
-    run_stride(life, source, codes, n_codes, calls, effort->stride, 0);
-    run_stride(life, source, codes, n_codes, calls, effort->stride_on, 1);
+    run_stride(life, source, codes, n_codes, calls, effort->stride, FAULT_ALONE);
+    run_stride(life, source, codes, n_codes, calls, effort->stride_on, FAULT_ON);
+    run_stride(life, source, codes, n_codes, calls, effort->stride_forever, FAULT_FOREVER);
     for (long i = 0; i < effort->pairs && CU_get_number_of_failures() <= 10; i++) {
         const long first = 1 + (long)(oclora_test_random() % (uint32_t)calls);
         const fault_plan plan = {.at = first,
@@ -249,20 +272,23 @@ void fault_loop_run(const fault_life *life, int source, const int *codes, int n_
 typedef struct child_report {
     long calls, met;
     unsigned bad;
+    bool lost;
 } child_report;
 
 /* The life in a child process. */
 static child_report in_child(const fault_life *life, int source, const fault_plan *plan)
 {
-    child_report report = {0, 0, 1};
+    child_report report = {0, 0, 1, false};
     int ends[2], state = 0;
     fflush(stdout);
     if (pipe(ends) != 0) return report;
     const pid_t child = fork();
     if (child == 0) {
         const unsigned before = CU_get_number_of_failures();
+        loop.lost = 0;
         report.met = fault_loop_once(life, source, plan);
         report.calls = calls_of(source);
+        report.lost = loop.lost > 0;
         report.bad = CU_get_number_of_failures() - before;
         fflush(stdout);
         _exit(write(ends[1], &report, sizeof report) == (ssize_t)sizeof report ? 0 : 1);
@@ -274,6 +300,7 @@ static child_report in_child(const fault_life *life, int source, const fault_pla
     if (!CHECK_INT(state, 0) || !CHECK_INT(report.bad, 0)) say(life, source, plan, "child");
     loop.lives++;
     loop.faults += report.met;
+    loop.lost += report.lost;
     return report;
 }
 
@@ -283,9 +310,9 @@ void fault_loop_children(const fault_life *life, int source, const int *codes, i
     const fault_plan none = {0};
     const long lives = loop.lives, faults = loop.faults;
     const long calls = in_child(life, source, &none).calls;
-    const long strides[2] = {effort->stride, effort->stride_on};
+    const long strides[] = {effort->stride, effort->stride_on, effort->stride_forever};
     CHECK(calls > 0);
-    for (int on = 0; on < 2; on++)
+    for (int on = FAULT_ALONE; on <= FAULT_FOREVER; on++)
         for (long n = 1; n <= calls && strides[on] > 0; n += strides[on]) {
             const fault_plan plan = {.at = n, .on = on, .code = codes[n % n_codes]};
             if (CU_get_number_of_failures() > 10) return;
@@ -295,7 +322,13 @@ void fault_loop_children(const fault_life *life, int source, const int *codes, i
            calls, loop.lives - lives, loop.faults - faults);
 }
 
+long fault_loop_lost(void)
+{
+    return loop.lost;
+}
+
 void fault_loop_summary(const char *title)
 {
-    printf("%s: %ld faults injected in %ld lives\n", title, loop.faults, loop.lives);
+    printf("%s: %ld faults injected in %ld lives, %ld of which ended with a lost device\n", title,
+           loop.faults, loop.lives, loop.lost);
 }

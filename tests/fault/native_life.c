@@ -1,10 +1,13 @@
 #include "fault/native_life.h"
 
+enum { QUERY = 14 };
+
 static void begin(void *user)
 {
     native_life *l = user;
     l->w = (world){.api = l->w.api};
     l->other = 0;
+    l->done = 0;
 }
 
 static oclora_status make_context(native_life *l, oclora_message *msg)
@@ -43,9 +46,17 @@ static oclora_status check_result(native_life *l, int which)
     return OCLORA_OK;
 }
 
+/* Where all goes on failing there may be no batch, and without one a layer is the base alone. */
+static oclora_status lacking(oclora_message *msg)
+{
+    snprintf(msg->text, sizeof msg->text, "an earlier step failed");
+    return OCLORA_WRONG_STATE;
+}
+
 static oclora_status run_now(native_life *l, int which, oclora_message *msg)
 {
     oclora_linear_args call = world_call(&l->w, l->batch, l->x, l->y, LIFE_ROWS);
+    if (l->batch == NULL) return lacking(msg);
     call.x_mem = l->cl[3];
     if (call.x_mem != NULL) call.x = NULL;
     const oclora_status status = l->w.api->linear(&call, msg);
@@ -57,6 +68,7 @@ static oclora_status run_later(native_life *l, int which, oclora_message *msg)
     const oclora_api *api = l->w.api;
     const oclora_linear_args call = world_call(&l->w, l->batch, l->x, l->y, LIFE_ROWS);
     uint32_t done = 0;
+    if (l->batch == NULL) return lacking(msg);
     oclora_status status = api->linear_submit(&call, &l->event, msg);
     if (status == OCLORA_OK) status = api->event_done(l->event, &done, msg);
     if (status == OCLORA_OK) status = api->event_wait(l->event, msg);
@@ -76,6 +88,8 @@ static oclora_status query(native_life *l, oclora_message *msg)
 {
     oclora_pool_desc desc = {.struct_size = sizeof desc};
     OCLORA_TRY(l->w.api->pool_query(l->w.pool, &desc, msg));
+    const uint32_t before = (1u << QUERY) - 1;
+    if ((l->done & before) != before) return OCLORA_OK; /* where all goes on failing */
     CHECK_INT(desc.n_adapters, 2);
     if (l->w.api->context_health(l->w.context, NULL) == OCLORA_OK) CHECK_INT(desc.n_resident, 1);
     return OCLORA_OK;
@@ -115,7 +129,7 @@ static oclora_status do_step(native_life *l, int number, oclora_message *msg)
         return make_batch(l, w->adapter, msg); /* and back */
     case 13:
         return run_now(l, 0, msg);
-    case 14:
+    case QUERY:
         return query(l, msg);
     case 15:
         return end_batch(l);
@@ -131,6 +145,7 @@ static oclora_status step(void *user, int number, char *text)
     oclora_message msg = {sizeof msg, ""};
     const oclora_status status = do_step(user, number, &msg);
     memcpy(text, msg.text, sizeof msg.text);
+    if (status == OCLORA_OK) ((native_life *)user)->done |= 1u << number;
     return status;
 }
 

@@ -13,6 +13,7 @@ typedef struct native_life {
     bool callbacks; /* the host's own allocator */
     void *cl[4];    /* the host's own cl_context, cl_device_id, cl_command_queue, and x in a
                        cl_mem; or NULL */
+    uint32_t done;  /* which steps succeeded */
     oclora_adapter_t other;
     oclora_batch_t *batch;
     oclora_event_t *event;

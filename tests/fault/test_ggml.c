@@ -1,392 +1,11 @@
-/* The lives of the ggml plugin, in which every OpenCL call, allocation and system call fails: its
- * registry from load to unload, and a session from its creation over weights, adapters, a map and
- * graphs to its end. What went wrong in calls that have no status is in the host's log, and stops
- * the session's graphs until it is made anew. */
-#include "abi/oclora_ggml.h"
-#include "fault/loop.h"
+/* The lives of the ggml plugin, in which every OpenCL call, allocation and system call fails, and
+ * in which its device is lost. */
+#include "fault/ggml_life.h"
 
-#include <dlfcn.h>
-#include <ggml-alloc.h>
-#include <ggml-backend.h>
-#include <ggml.h>
-#include <gguf.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { D_IN = 96, D_OUT = 80, DOWN_IN = 160, ROWS = 3, CELLS = 8, STREAMS = 4 };
-enum { SESSION_STEPS = 14, REGISTRY_STEPS = 4 };
-
-typedef struct ggml_life {
-    void *library;
-    ggml_backend_reg_t reg;
-    const oclora_ggml_api *api;
-    oclora_ggml_session *session;
-    struct ggml_context *ctx;
-    struct ggml_tensor *q, *down;
-    ggml_backend_buffer_t buffer;
-    ggml_backend_t backend;
-    bool poisoned; /* an upload or a download failed */
-    bool lost, tried;
-    bool known[2];
-    float x[ROWS * D_IN];
-    float expected[2][ROWS * D_OUT];
-} ggml_life;
-
-static char model_path[] = "/tmp/oclora-fault-XXXXXX";
-static char log_text[2048];
-static size_t log_used;
-
-/* Errors, one after the other, as far as there is room. */
-static void keep_log(enum ggml_log_level level, const char *text, void *user)
-{
-    (void)user;
-    if (level != GGML_LOG_LEVEL_ERROR || log_used >= sizeof log_text) return;
-    const int length = snprintf(log_text + log_used, sizeof log_text - log_used, "%s", text);
-    log_used += length > 0 ? (size_t)length : 0;
-}
-
-static void clear_log(void)
-{
-    log_text[0] = '\0';
-    log_used = 0;
-}
-
-/* The status that the log names last, OK if none. */
-static oclora_status logged(char *text)
-{
-    oclora_status found = OCLORA_OK;
-    const char *last = NULL, *at;
-#define LOOK(name, code, words)                                                                    \
-    if ((at = strstr(log_text, "OCLORA_" #name)) != NULL && (last == NULL || at > last)) {         \
-        last = at;                                                                                 \
-        found = code;                                                                              \
-    }
-    OCLORA_STATUS_MAP(LOOK)
-#undef LOOK
-    if (found != OCLORA_OK) snprintf(text, 512, "%.500s", log_text);
-    return found;
-}
-
-/* A call without a status failed: the log has to say why. */
-static oclora_status unsaid(char *text)
-{
-    const oclora_status status = logged(text);
-    if (status == OCLORA_OK) snprintf(text, 512, "nothing logged: %.400s", log_text);
-    return status == OCLORA_OK ? OCLORA_INTERNAL : status;
-}
-
-static bool write_model(void)
-{
-    const int fd = mkstemp(model_path);
-    struct gguf_context *file = gguf_init_empty();
-    if (fd < 0 || file == NULL) return false;
-    gguf_set_val_str(file, "general.architecture", "qwen2");
-    gguf_set_val_u32(file, "qwen2.block_count", 4);
-    gguf_set_val_u32(file, "qwen2.embedding_length", D_IN);
-    gguf_set_val_u32(file, "qwen2.attention.head_count", 8);
-    const bool ok = gguf_write_to_file(file, model_path, false);
-    gguf_free(file);
-    return ok;
-}
-
-static oclora_status said(oclora_status status, const oclora_ggml_message *message, char *text)
-{
-    if (status != OCLORA_OK) memcpy(text, message->text, sizeof message->text);
-    return status;
-}
-
-static oclora_status make_session(ggml_life *l, char *text)
-{
-    oclora_ggml_message message = {sizeof message, ""};
-    const oclora_ggml_session_args args = {.struct_size = sizeof args,
-                                           .model_path = model_path,
-                                           .model_path_length = strlen(model_path),
-                                           .pool_bytes = 16 * 1024};
-    oclora_status status = l->api->session_create(&args, &l->session, &message);
-    if (status == OCLORA_OK) status = l->api->session_bind(l->session, &message);
-    return said(status, &message, text);
-}
-
-static oclora_status make_backend(ggml_life *l, char *text)
-{
-    l->backend = ggml_backend_dev_init(ggml_backend_reg_dev_get(l->reg, 0), NULL);
-    return l->backend != NULL ? OCLORA_OK : unsaid(text);
-}
-
-static oclora_status make_buffer(ggml_life *l, char *text)
-{
-    const struct ggml_init_params params = {ggml_tensor_overhead() * 4, NULL, true};
-    if (l->ctx == NULL) {
-        l->ctx = ggml_init(params);
-        l->q = ggml_new_tensor_2d(l->ctx, GGML_TYPE_F32, D_IN, D_OUT);
-        l->down = ggml_new_tensor_2d(l->ctx, GGML_TYPE_F32, DOWN_IN, D_IN);
-        ggml_set_name(l->q, "blk.0.attn_q.weight");
-        ggml_set_name(l->down, "blk.3.ffn_down.weight");
-    }
-    l->buffer = ggml_backend_alloc_ctx_tensors(l->ctx, l->backend);
-    return l->buffer != NULL ? OCLORA_OK : unsaid(text);
-}
-
-static oclora_status upload(ggml_life *l, struct ggml_tensor *weight, char *text)
-{
-    float *values = malloc(ggml_nbytes(weight));
-    if (values == NULL) abort();
-    for (int64_t i = 0; i < ggml_nelements(weight); i++)
-        values[i] = (float)(i * 37 % 101) / 101.0f - 0.5f;
-    ggml_backend_tensor_set(weight, values, 0, ggml_nbytes(weight));
-    free(values);
-    const oclora_status status = logged(text);
-    if (status != OCLORA_OK) l->poisoned = true;
-    return status;
-}
-
-static oclora_status load(ggml_life *l, const char *name, char *text)
-{
-    oclora_ggml_message message = {sizeof message, ""};
-    char path[512];
-    snprintf(path, sizeof path, "%s/golden/%s", OCLORA_TEST_DATA, name);
-    return said(l->api->adapter_load(l->session, name, strlen(name), path, strlen(path), &message),
-                &message, text);
-}
-
-/* Sequence 0: the base, 1: the adapter, 2: a mixture of it with itself. */
-static oclora_status map(ggml_life *l, const char *name, char *text)
-{
-    oclora_ggml_message message = {sizeof message, ""};
-    const oclora_ggml_adapter one = {.name = name, .name_length = strlen(name), .weight = 1.0f};
-    const oclora_ggml_adapter half = {.name = name, .name_length = strlen(name), .weight = 0.25f};
-    const oclora_ggml_adapter two[2] = {half, half};
-    oclora_status status = l->api->clear(l->session, &message);
-    if (status == OCLORA_OK) status = l->api->map(l->session, 0, NULL, 0, &message);
-    if (status == OCLORA_OK) status = l->api->map(l->session, 1, &one, 1, &message);
-    if (status == OCLORA_OK) status = l->api->map(l->session, 2, two, 2, &message);
-    return said(status, &message, text);
-}
-
-static void check_result(ggml_life *l, int which, const float *y)
-{
-    if (!l->known[which]) {
-        memcpy(l->expected[which], y, sizeof l->expected[which]);
-        l->known[which] = true;
-    }
-    CHECK_INT(memcmp(y, l->expected[which], sizeof l->expected[which]), 0);
-}
-
-/* Computes with x and the rows' places there; after a failed upload the graph must be refused. */
-static oclora_status run_graph(ggml_life *l, struct ggml_cgraph *graph, char *text)
-{
-    oclora_ggml_message message = {sizeof message, ""};
-    const oclora_status before = logged(text);
-    const enum ggml_status done = ggml_backend_graph_compute(l->backend, graph);
-    if (before != OCLORA_OK) {
-        l->poisoned = true;
-        CHECK(done != GGML_STATUS_SUCCESS);
-        return before;
-    }
-    if (done == GGML_STATUS_SUCCESS) return OCLORA_OK;
-    const oclora_status status = l->api->last_error(l->session, &message);
-    CHECK(status != OCLORA_OK);
-    return said(status, &message, text);
-}
-
-static oclora_status compute(ggml_life *l, int which, char *text)
-{
-    const struct ggml_init_params params = {ggml_tensor_overhead() * 16 + ggml_graph_overhead(),
-                                            NULL, true};
-    struct ggml_context *ctx = ggml_init(params);
-    struct ggml_tensor *x = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, D_IN, ROWS);
-    struct ggml_tensor *index = ggml_new_tensor_1d(ctx, GGML_TYPE_I64, ROWS);
-    struct ggml_tensor *cache = ggml_new_tensor_3d(ctx, GGML_TYPE_F32, D_OUT, CELLS, STREAMS);
-    struct ggml_tensor *cells = ggml_reshape_2d(ctx, cache, D_OUT, CELLS * STREAMS);
-    struct ggml_tensor *out = ggml_mul_mat(ctx, l->q, x);
-    struct ggml_cgraph *graph = ggml_new_graph(ctx);
-    const int64_t where[ROWS] = {0, CELLS, 2 * CELLS};
-    float y[ROWS * D_OUT];
-    ggml_set_name(cache, "cache_k_l0");
-    ggml_set_input(x);
-    ggml_set_input(index);
-    ggml_set_output(out);
-    ggml_build_forward_expand(graph, ggml_set_rows(ctx, cells, out, index));
-    ggml_backend_buffer_t buffer = ggml_backend_alloc_ctx_tensors(ctx, l->backend);
-    oclora_status status = buffer != NULL ? OCLORA_OK : unsaid(text);
-    if (status == OCLORA_OK) {
-        ggml_backend_tensor_set(x, l->x, 0, ggml_nbytes(x));
-        ggml_backend_tensor_set(index, where, 0, ggml_nbytes(index));
-        status = run_graph(l, graph, text);
-    }
-    if (status == OCLORA_OK) {
-        ggml_backend_tensor_get(out, y, 0, ggml_nbytes(out));
-        status = logged(text);
-        if (status == OCLORA_OK)
-            check_result(l, which, y);
-        else
-            l->poisoned = true;
-    }
-    ggml_backend_buffer_free(buffer);
-    ggml_free(ctx);
-    return status;
-}
-
-static oclora_status ask(ggml_life *l, char *text)
-{
-    oclora_ggml_message message = {sizeof message, ""};
-    oclora_ggml_stats stats = {.struct_size = sizeof stats};
-    oclora_ggml_adapter_info info = {.struct_size = sizeof info};
-    oclora_status status = l->api->stats(l->session, &stats, &message);
-    if (status == OCLORA_OK) status = l->api->adapter_query(l->session, "lora", 4, &info, &message);
-    return said(status, &message, text);
-}
-
-static oclora_status unload(ggml_life *l, const char *name, char *text)
-{
-    oclora_ggml_message message = {sizeof message, ""};
-    oclora_status status = l->api->clear(l->session, &message);
-    if (status == OCLORA_OK)
-        status = l->api->adapter_unload(l->session, name, strlen(name), &message);
-    return said(status, &message, text);
-}
-
-static oclora_status clear_weights(ggml_life *l, char *text)
-{
-    ggml_backend_buffer_clear(l->buffer, 0);
-    const oclora_status status = logged(text);
-    if (status != OCLORA_OK) l->poisoned = true;
-    return status;
-}
-
-static oclora_status session_do(ggml_life *l, int number, char *text)
-{
-    clear_log();
-    switch (number) {
-    case 0:
-        return make_session(l, text);
-    case 1:
-        return make_backend(l, text);
-    case 2:
-        return make_buffer(l, text);
-    case 3:
-        return upload(l, l->q, text);
-    case 4:
-        return upload(l, l->down, text);
-    case 5:
-        return load(l, "lora", text);
-    case 6:
-        return load(l, "rslora", text);
-    case 7:
-        return map(l, "lora", text);
-    case 8:
-        return compute(l, 0, text);
-    case 9:
-        return map(l, "rslora", text);
-    case 10:
-        return compute(l, 1, text); /* evicts the first */
-    case 11:
-        return ask(l, text);
-    case 12:
-        return unload(l, "lora", text);
-    default:
-        return clear_weights(l, text);
-    }
-}
-
-static void session_end(void *user)
-{
-    ggml_life *l = user;
-    oclora_ggml_message message = {sizeof message, ""};
-    ggml_backend_free(l->backend);
-    ggml_backend_buffer_free(l->buffer);
-    ggml_free(l->ctx);
-    l->backend = NULL;
-    l->buffer = NULL;
-    l->ctx = NULL;
-    l->poisoned = false;
-    if (l->session == NULL) return;
-    l->api->session_bind(NULL, &message);
-    l->api->session_destroy(l->session);
-    l->session = NULL;
-}
-
-/* After a failed upload the host loads its model again, in a session of its own. */
-static oclora_status session_step(void *user, int number, char *text)
-{
-    ggml_life *l = user;
-    if (l->poisoned && !l->lost) {
-        session_end(l);
-        l->poisoned = true; /* until it is all there again */
-        for (int s = 0; s < number; s++) OCLORA_TRY(session_do(l, s, text));
-        l->poisoned = false;
-    }
-    const oclora_status status = session_do(l, number, text);
-    if (status == OCLORA_DEVICE_LOST) l->lost = true;
-    return status;
-}
-
-static void session_begin(void *user)
-{
-    ((ggml_life *)user)->lost = false;
-}
-
-static bool is_lost(void *user)
-{
-    return ((ggml_life *)user)->lost;
-}
-
-/* The library is held while it is watched, so that its code stays where it is. */
-static void registry_begin(void *user)
-{
-    ggml_life *l = user;
-    l->lost = l->tried = false;
-    l->library = dlopen(OCLORA_PLUGIN, RTLD_NOW | RTLD_LOCAL);
-    fault_memory_forget();
-    CHECK(fault_memory_watch("libggml-oclora.so", true) &&
-          fault_memory_watch("libjansson.so", true) && fault_memory_watch("libpcre2-8.so", true) &&
-          fault_memory_watch("libcrypto.so", false));
-}
-
-static oclora_status registry_step(void *user, int number, char *text)
-{
-    ggml_life *l = user;
-    oclora_ggml_message message = {sizeof message, ""};
-    const oclora_ggml_session_args args = {.struct_size = sizeof args,
-                                           .model_path = model_path,
-                                           .model_path_length = strlen(model_path)};
-    oclora_ggml_get_api_fn get = NULL;
-    clear_log();
-    switch (number) {
-    case 0:
-        l->reg = ggml_backend_load(OCLORA_PLUGIN);
-        return l->reg != NULL ? OCLORA_OK : unsaid(text);
-    case 1: {
-        void *address = ggml_backend_reg_get_proc_address(l->reg, OCLORA_GGML_GET_API);
-        memcpy(&get, &address, sizeof get);
-        l->api = get != NULL ? get(OCLORA_GGML_MAJOR) : NULL;
-        CHECK(l->api != NULL && ggml_backend_reg_dev_count(l->reg) > 0);
-        return OCLORA_OK;
-    }
-    case 2:
-        return said(l->api->configure(&args, &message), &message, text);
-    default: {
-        /* A device that nobody had yet is opened anew; one that was open is lost for good. */
-        const oclora_status status = make_backend(l, text);
-        l->lost = status == OCLORA_DEVICE_LOST && l->tried;
-        l->tried = status == OCLORA_DEVICE_LOST;
-        return status;
-    }
-    }
-}
-
-static void registry_end(void *user)
-{
-    ggml_life *l = user;
-    ggml_backend_free(l->backend);
-    l->backend = NULL;
-    if (l->reg != NULL) ggml_backend_unload(l->reg);
-    l->reg = NULL;
-    if (l->library != NULL) dlclose(l->library);
-    l->library = NULL;
-}
 
 static ggml_life one;
 
@@ -394,32 +13,41 @@ static ggml_life one;
 static void test_registry(void)
 {
     static const int codes[4] = {-5, -6, -2, -1001};
-    const fault_life life = {"ggml registry", REGISTRY_STEPS, registry_begin, registry_step,
-                             is_lost,         registry_end,   &one,           true};
+    const fault_life life = ggml_registry_life(&one);
     const bool full = fault_loop_full();
-    const fault_effort calls = {full ? 1 : 23, full ? 3 : 69, 0};
-    const fault_effort memory = {full ? 1 : 7, full ? 3 : 21, 0};
+    const fault_effort calls = {full ? 1 : 23, full ? 3 : 69, 0, full ? 1 : 31};
+    const fault_effort memory = {full ? 1 : 7, full ? 3 : 21, 0, full ? 1 : 10};
     fault_loop_children(&life, FAULT_CALL, codes, 4, &calls);
     fault_loop_children(&life, FAULT_FROM_MEMORY, codes, 1, &memory);
     fault_loop_children(&life, FAULT_FROM_SYSTEM, codes, 1, &memory);
 }
 
+/* A lost device stays lost until the process ends. The codes say so at once, and that of a dead
+ * queue the second time. */
+static void test_lost(void)
+{
+    static const int lost[2] = {-2, -9999}, dead_queue[1] = {-36};
+    const fault_life life = ggml_whole_life(&one);
+    const bool full = fault_loop_full();
+    const fault_effort some = {full ? 1 : 41, 0, 0, full ? 2 : 83};
+    const fault_effort more = {full ? 1 : 7, 0, 0, full ? 2 : 13};
+    const fault_effort forever = {0, 0, 0, full ? 2 : 41};
+    fault_loop_children(&life, FAULT_CALL, lost, 2, &some);
+    fault_loop_children(&life, FAULT_LATER, lost, 2, &more);
+    fault_loop_children(&life, FAULT_SILENT, lost, 2, &more);
+    fault_loop_children(&life, FAULT_CALL, dead_queue, 1, &forever);
+    CHECK(fault_loop_lost() > 0);
+}
+
 static void test_session(void)
 {
     static const int codes[3] = {-5, -4, -6}, no_memory[1] = {-4};
-    const fault_life life = {"ggml session", SESSION_STEPS, session_begin, session_step,
-                             is_lost,        session_end,   &one,          false};
+    const fault_life life = ggml_session_life(&one);
     const fault_plan none = {0};
     const bool full = fault_loop_full();
-    const fault_effort some = {full ? 1 : 5, full ? 1 : 15, full ? 200 : 5};
-    const fault_effort more = {full ? 1 : 2, full ? 1 : 6, full ? 200 : 5};
-    char text[512] = "";
-    registry_begin(&one);
-    for (int s = 0; s < 2; s++)
-        if (!CHECK_INT(registry_step(&one, s, text), OCLORA_OK)) {
-            printf("  %s\n", text);
-            return;
-        }
+    const fault_effort some = {full ? 1 : 5, full ? 1 : 15, full ? 200 : 5, full ? 1 : 31};
+    const fault_effort more = {full ? 1 : 2, full ? 1 : 6, full ? 200 : 5, full ? 1 : 12};
+    if (!ggml_life_open(&one)) return;
     fault_life first = life;
     first.leaks = true; /* the device's context is made and stays, and the ends of its transfers */
     for (int i = 0; i < 10; i++) fault_loop_once(&first, FAULT_CALL, &none);
@@ -430,51 +58,50 @@ static void test_session(void)
     fault_loop_run(&life, FAULT_HOLLOW, no_memory, 1, &more);
     fault_loop_run(&life, FAULT_FROM_MEMORY, codes, 1, &some);
     fault_loop_run(&life, FAULT_FROM_SYSTEM, codes, 1, &more);
-    registry_end(&one);
+    ggml_life_close(&one);
 }
 
-/* For a debugger: "registry" or "session", the source, and which calls are hit. */
+/* For a debugger: "registry", "whole" or "session", the source, which calls are hit, the mode, the
+ * code. */
 static char **wanted;
 static void test_once(void)
 {
-    const fault_life registry = {"ggml registry", REGISTRY_STEPS, registry_begin, registry_step,
-                                 is_lost,         registry_end,   &one,           true};
-    const fault_life session = {"ggml session", SESSION_STEPS, session_begin, session_step,
-                                is_lost,        session_end,   &one,          false};
-    const fault_plan plan = {
-        .at = atol(wanted[3]), .also = atol(wanted[4]), .on = atoi(wanted[5]), .code = -4};
+    const fault_plan plan = {.at = atol(wanted[3]),
+                             .also = atol(wanted[4]),
+                             .on = atoi(wanted[5]),
+                             .code = atoi(wanted[6])};
     const fault_plan none = {0};
-    char text[512] = "";
-    if (wanted[1][0] == 'r') {
-        CHECK(fault_loop_once(&registry, atoi(wanted[2]), &plan) > 0);
-        return;
+    fault_life life = wanted[1][0] == 'r'   ? ggml_registry_life(&one)
+                      : wanted[1][0] == 'w' ? ggml_whole_life(&one)
+                                            : ggml_session_life(&one);
+    if (wanted[1][0] == 's') {
+        fault_life first = life;
+        first.leaks = true;
+        if (!ggml_life_open(&one)) return;
+        for (int i = 0; i < 10; i++) fault_loop_once(&first, FAULT_CALL, &none);
     }
-    registry_begin(&one);
-    for (int s = 0; s < 2; s++) CHECK_INT(registry_step(&one, s, text), OCLORA_OK);
-    fault_life first = session;
-    first.leaks = true;
-    for (int i = 0; i < 10; i++) fault_loop_once(&first, FAULT_CALL, &none);
-    CHECK(fault_loop_once(&session, atoi(wanted[2]), &plan) > 0);
+    CHECK(fault_loop_once(&life, atoi(wanted[2]), &plan) > 0);
 }
 
 int main(int argc, char **argv)
 {
     static const oclora_test tests[] = {{"everything fails under a registry", test_registry},
+                                        {"the device is lost", test_lost},
                                         {"everything fails under a session", test_session}};
-    ggml_log_set(keep_log, NULL);
+    static const oclora_test single[] = {{"one life", test_once}};
     if (fault_loop_layer() == NULL) {
         printf("skipped: this OpenCL loader knows no layers, or OPENCL_LAYERS is not set\n");
         return 77;
     }
     /* libcrypto 3.0 does not survive a lack of memory while it sets itself up. */
     unsigned char digest[32];
-    if (!write_model() || EVP_Digest("", 0, digest, NULL, EVP_sha256(), NULL) != 1) return 1;
-    oclora_test_fill(one.x, ROWS * D_IN);
-    static const oclora_test single[] = {{"one life", test_once}};
+    if (!ggml_life_start(&one) || EVP_Digest("", 0, digest, NULL, EVP_sha256(), NULL) != 1)
+        return 1;
     wanted = argv;
-    const int status = argc == 6 ? oclora_test_main("fault_ggml", single, 1)
-                                 : oclora_test_main("fault_ggml", tests, 2);
+    const int status = argc == 7
+                           ? oclora_test_main("fault_ggml", single, 1)
+                           : oclora_test_main("fault_ggml", tests, sizeof tests / sizeof *tests);
     fault_loop_summary("ggml plugin");
-    remove(model_path);
+    ggml_life_finish();
     return status;
 }

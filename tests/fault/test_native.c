@@ -28,9 +28,9 @@ static native_life *open_life(uint32_t device)
 /* `sample`: one call of how many is failed; in the full test each. */
 static fault_effort effort_of(uint32_t device, long sample)
 {
-    if (fault_loop_full()) return (fault_effort){1, 1, 200};
+    if (fault_loop_full()) return (fault_effort){1, 1, 200, 1};
     if (device > 0) sample *= 8; /* other drivers fail in the same places */
-    return (fault_effort){sample, 3 * sample, 20 / sample};
+    return (fault_effort){sample, 3 * sample, 20 / sample, 6 * sample};
 }
 
 static void calls_on(uint32_t device, uint32_t device_class)

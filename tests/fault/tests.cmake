@@ -32,7 +32,7 @@ if(NOT OCLORA_SANITIZE)
     oclora_add_fault_test(unit test_unit.c)
     set_tests_properties(fault_unit PROPERTIES LABELS "unit;fault")
     if(TARGET ggml-oclora)
-        oclora_add_fault_test(ggml test_ggml.c)
+        oclora_add_fault_test(ggml test_ggml.c ggml_life.c ggml_log.c)
         target_include_directories(test_fault_ggml SYSTEM PRIVATE "${OCLORA_LLAMA_DIR}/include")
         target_link_libraries(test_fault_ggml PRIVATE "${OCLORA_LLAMA_DIR}/lib/libggml.so"
             "${OCLORA_LLAMA_DIR}/lib/libggml-base.so")
