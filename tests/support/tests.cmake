@@ -49,3 +49,41 @@ if(TARGET ggml-oclora)
     target_compile_definitions(ggml_threads PRIVATE OCLORA_PLUGIN="$<TARGET_FILE:ggml-oclora>")
     add_dependencies(ggml_threads ggml-oclora)
 endif()
+
+# The libraries loaded, used and unloaded again and again, on the drivers of this machine and on the fake
+# one, which leaves nothing behind either. Sanitizers have allocators of their own.
+if(NOT OCLORA_SANITIZE)
+    function(oclora_add_reload_test name)
+        target_sources(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/fault/memory.c")
+        set_target_properties(${name} PROPERTIES ENABLE_EXPORTS ON C_VISIBILITY_PRESET default
+            RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+        add_dependencies(${name} fake_cl)
+        add_test(NAME ${name} COMMAND ${name} ${ARGN})
+        add_test(NAME ${name}_fake COMMAND ${name} ${ARGN} fake)
+        set_tests_properties(${name} PROPERTIES LABELS "device;soak;abi" TIMEOUT 600
+            SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_CACHE_DIR=${PROJECT_BINARY_DIR}/test-cache")
+        set_tests_properties(${name}_fake PROPERTIES LABELS "unit;soak;abi" TIMEOUT 300
+            ENVIRONMENT "${fake_environment}")
+    endfunction()
+    if(TARGET oclora)
+        add_executable(plugin_reload "${CMAKE_CURRENT_SOURCE_DIR}/plugin/reload.c")
+        target_include_directories(plugin_reload PRIVATE "${PROJECT_SOURCE_DIR}/abi"
+            "${CMAKE_CURRENT_SOURCE_DIR}")
+        target_compile_definitions(plugin_reload PRIVATE _DEFAULT_SOURCE)
+        target_link_libraries(plugin_reload PRIVATE oclora_options ${CMAKE_DL_LIBS})
+        oclora_add_reload_test(plugin_reload $<TARGET_FILE:oclora>
+            "${CMAKE_CURRENT_SOURCE_DIR}/data/golden")
+        add_dependencies(plugin_reload oclora)
+    endif()
+    if(TARGET ggml-oclora)
+        add_executable(ggml_reload "${CMAKE_CURRENT_SOURCE_DIR}/ggml/reload.c"
+            "${CMAKE_CURRENT_SOURCE_DIR}/ggml/golden_model.c")
+        target_include_directories(ggml_reload SYSTEM PRIVATE "${OCLORA_LLAMA_DIR}/include")
+        target_link_libraries(ggml_reload PRIVATE oclora_test_support
+            "${OCLORA_LLAMA_DIR}/lib/libggml.so" "${OCLORA_LLAMA_DIR}/lib/libggml-base.so")
+        target_compile_definitions(ggml_reload PRIVATE OCLORA_PLUGIN="$<TARGET_FILE:ggml-oclora>"
+            OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
+        oclora_add_reload_test(ggml_reload)
+        add_dependencies(ggml_reload ggml-oclora)
+    endif()
+endif()
