@@ -21,6 +21,9 @@ typedef struct oclora_linear_call {
     bool gpu;
 } oclora_linear_call;
 
+/* All that oclora_linear refuses, before anything is enqueued; fills the summary. `*rows`: of x. */
+oclora_status oclora_linear_check(oclora_linear_call *call, uint32_t *rows, oclora_error *err);
+
 /* y = W x for `rows` rows, in the layout the weight has. */
 oclora_status oclora_linear_base(oclora_stream *stream, const oclora_weight *weight,
                                  const oclora_tensor *x, const oclora_tensor *y, uint32_t rows,

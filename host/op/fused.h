@@ -41,8 +41,9 @@ oclora_status oclora_rope_store(oclora_stream *stream, const oclora_rope_call *c
                                 oclora_error *err);
 
 /* Up to three linear layers of one input. y[i] = what oclora_linear gives for weight[i], bit by
- * bit. x and y as oclora_linear has them; `work` NULL = no adapters. The base products take one
- * launch where all weights are PANEL of one type and rows are few. */
+ * bit, and refused as it refuses any of them, before anything is enqueued. x and y as oclora_linear
+ * has them; `work` NULL = no adapters. The base products take one launch where all weights are PANEL
+ * of one type and rows are few. */
 enum { OCLORA_GROUP_WEIGHTS = 3, OCLORA_GROUP_ROWS = 16 };
 typedef struct oclora_group_call {
     uint32_t count;

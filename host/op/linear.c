@@ -38,7 +38,13 @@ static oclora_status check_rows(const oclora_tensor *t, const char *which, uint3
 
 static oclora_status check_work(oclora_linear_call *c, uint64_t rows, oclora_error *err)
 {
-    if (!c->lanes || !c->work) return OCLORA_OK;
+    if (!c->lanes && !c->work) return OCLORA_OK;
+    if (!c->lanes || !c->work || c->work->stream != c->stream)
+        return oclora_fail(
+            err, OCLORA_INVALID_ARGUMENT,
+            "layer '%s': rows with adapters need the adapters' lanes and a work list "
+            "of the same stream",
+            c->weight->name);
     if (c->work->n_rows != rows || c->work->n_adapters != c->lanes->n_adapters)
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
                            "the work list is for %u rows and %u adapters, the layer '%s' has %llu "
@@ -90,12 +96,25 @@ static oclora_status add_bias(const oclora_linear_call *c, const oclora_tensor *
     return oclora_stream_launch(c->stream, &kernel, args, 5, 2, global, NULL, err);
 }
 
+oclora_status oclora_linear_check(oclora_linear_call *c, uint32_t *rows, oclora_error *err)
+{
+    uint64_t x_rows = 0, y_rows = 0;
+    OCLORA_TRY(check_rows(c->x, "the input", c->weight->d_in, &x_rows, err));
+    OCLORA_TRY(check_rows(c->y, "the output", c->weight->d_out, &y_rows, err));
+    if (x_rows != y_rows)
+        return oclora_fail(err, OCLORA_SHAPE_MISMATCH,
+                           "layer '%s' has %llu input rows and %llu output rows", c->weight->name,
+                           ull(x_rows), ull(y_rows));
+    *rows = (uint32_t)x_rows;
+    return check_work(c, x_rows, err);
+}
+
 oclora_status oclora_linear(oclora_stream *stream, const oclora_weight *weight,
                             const oclora_tensor *x, const oclora_tensor *bias,
                             const oclora_tensor *y, const oclora_lane_table *lanes,
                             const oclora_row_work *work, uint32_t flags, oclora_error *err)
 {
-    uint64_t rows = 0, y_rows = 0;
+    uint32_t rows = 0;
     oclora_linear_call c;
     memset(&c, 0, sizeof c);
     c.stream = stream;
@@ -106,16 +125,10 @@ oclora_status oclora_linear(oclora_stream *stream, const oclora_weight *weight,
     c.work = work;
     c.flags = flags;
     c.gpu = oclora_context_class(oclora_stream_context(stream)) == OCLORA_CLASS_GPU;
-    OCLORA_TRY(check_rows(x, "the input", weight->d_in, &rows, err));
-    OCLORA_TRY(check_rows(y, "the output", weight->d_out, &y_rows, err));
-    if (rows != y_rows)
-        return oclora_fail(err, OCLORA_SHAPE_MISMATCH,
-                           "layer '%s' has %llu input rows and %llu output rows", weight->name,
-                           ull(rows), ull(y_rows));
-    OCLORA_TRY(check_work(&c, rows, err));
+    OCLORA_TRY(oclora_linear_check(&c, &rows, err));
     if (!rows) return OCLORA_OK;
     if (!(flags & OCLORA_LINEAR_DELTA_ONLY))
-        OCLORA_TRY(oclora_linear_base(stream, weight, x, y, (uint32_t)rows, err));
+        OCLORA_TRY(oclora_linear_base(stream, weight, x, y, rows, err));
     if (c.summary.flags) OCLORA_TRY(oclora_linear_delta(&c, err));
-    return add_bias(&c, bias, (uint32_t)rows, err);
+    return add_bias(&c, bias, rows, err);
 }

@@ -30,7 +30,8 @@ void oclora_row_work_destroy(oclora_row_work *work);
 
 /* y[t] = adapted W x[t] (+ bias). x: f32 [rows, d_in], y: f32 [rows, d_out], rows =
  * ne[1]*ne[2]*ne[3] contiguous rows of any stride nb[1]. `bias` (f32 [d_out], buffer may be NULL)
- * is added once and unscaled. `lanes`/`work` NULL = the base product only. `flags`: see below.
+ * is added once and unscaled. `lanes` and `work` NULL = the base product only; `work` must be of the
+ * same stream. `flags`: see below.
  * Order per row is fixed: base product k ascending, then the row's entries in order. */
 enum {
     OCLORA_LINEAR_DELTA_ONLY = 1u << 0, /* y already holds the base product; add the delta.

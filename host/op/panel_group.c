@@ -72,39 +72,44 @@ static oclora_status launch_group(oclora_stream *stream, const oclora_group_call
     return oclora_stream_launch(stream, &kernel, list.args, list.count, 2, global, local, err);
 }
 
-/* False: no adapter touches the layer. */
-static bool fill_delta(oclora_linear_call *c, oclora_stream *stream, const oclora_group_call *call,
-                       uint32_t number, const oclora_lane_table *lanes)
+/* The products as calls, each checked as it is alone. */
+static oclora_status check_group(oclora_linear_call *calls, oclora_stream *stream,
+                                 const oclora_group_call *call, const oclora_lane_table *lanes,
+                                 oclora_error *err)
 {
-    const oclora_weight *w = call->weight[number];
-    const oclora_row_work *work = call->work[number];
-    if (lanes == NULL || work == NULL || work->n_chunks == 0 || w->id >= lanes->n_weights)
-        return false;
-    const oclora_linear_call filled = {.stream = stream,
-                                       .weight = w,
-                                       .x = &call->x,
-                                       .y = &call->y[number],
-                                       .lanes = lanes,
-                                       .work = work,
-                                       .summary = lanes->summaries[w->id],
-                                       .gpu = !oclora_stream_is_cpu(stream)};
-    *c = filled;
-    return filled.summary.flags != 0;
+    if (call->count == 0 || call->count > OCLORA_GROUP_WEIGHTS)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "a group of %u products", call->count);
+    for (uint32_t i = 0; i < call->count; i++) {
+        uint32_t rows = 0;
+        calls[i] = (oclora_linear_call){.stream = stream,
+                                        .weight = call->weight[i],
+                                        .x = &call->x,
+                                        .y = &call->y[i],
+                                        .lanes = call->work[i] != NULL ? lanes : NULL,
+                                        .work = call->work[i],
+                                        .gpu = !oclora_stream_is_cpu(stream)};
+        OCLORA_TRY(oclora_linear_check(&calls[i], &rows, err));
+        if (rows != call->rows)
+            return oclora_fail(err, OCLORA_SHAPE_MISMATCH,
+                               "a group of products for %u rows has %u rows of input", call->rows,
+                               rows);
+    }
+    return OCLORA_OK;
 }
 
 /* The adapters of layers that fuse go in one launch, the others one by one. */
-static oclora_status add_deltas(oclora_stream *stream, const oclora_group_call *call,
-                                const oclora_lane_table *lanes, oclora_error *err)
+static oclora_status add_deltas(oclora_linear_call *calls, uint32_t count, oclora_error *err)
 {
-    oclora_linear_call fused[OCLORA_GROUP_WEIGHTS], c;
+    oclora_linear_call fused[OCLORA_GROUP_WEIGHTS];
     uint32_t n = 0;
-    for (uint32_t i = 0; i < call->count; i++) {
-        if (!fill_delta(&c, stream, call, i, lanes)) continue;
-        bool joins = n == 0 || fused[0].work == c.work;
-        if (joins && oclora_linear_fuses(&c))
-            fused[n++] = c;
+    for (uint32_t i = 0; i < count; i++) {
+        oclora_linear_call *c = &calls[i];
+        if (c->summary.flags == 0) continue; /* no adapter touches the layer */
+        bool joins = n == 0 || fused[0].work == c->work;
+        if (joins && oclora_linear_fuses(c))
+            fused[n++] = *c;
         else
-            OCLORA_TRY(oclora_linear_delta(&c, err));
+            OCLORA_TRY(oclora_linear_delta(c, err));
     }
     return n != 0 ? oclora_linear_fused(fused, n, err) : OCLORA_OK;
 }
@@ -112,12 +117,14 @@ static oclora_status add_deltas(oclora_stream *stream, const oclora_group_call *
 oclora_status oclora_linear_group(oclora_stream *stream, const oclora_group_call *call,
                                   const oclora_lane_table *lanes, oclora_error *err)
 {
+    oclora_linear_call calls[OCLORA_GROUP_WEIGHTS];
+    OCLORA_TRY(check_group(calls, stream, call, lanes, err));
     if (!fits_one_launch(oclora_stream_context(stream), call)) {
         for (uint32_t i = 0; i < call->count; i++)
             OCLORA_TRY(oclora_linear(stream, call->weight[i], &call->x, NULL, &call->y[i],
-                                     call->work[i] != NULL ? lanes : NULL, call->work[i], 0, err));
+                                     calls[i].lanes, call->work[i], 0, err));
         return OCLORA_OK;
     }
     OCLORA_TRY(launch_group(stream, call, err));
-    return add_deltas(stream, call, lanes, err);
+    return add_deltas(calls, call->count, err);
 }

@@ -2,6 +2,7 @@
  * vector, mixtures, absent modules, base-only rows; against double precision, and each row bitwise
  * the same alone and in any company. */
 #include "host/op/fused.h"
+#include "host/op/row_work.h"
 #include "support/lora_world.h"
 
 #include <stdlib.h>
@@ -175,6 +176,54 @@ static void grouped(const oclora_test_device *device)
     group_close(&g);
 }
 
+/* A group that has one product with this fault must be refused as that product is alone, and
+ * nothing be computed. */
+static void refused_alike(group *g, uint32_t i, const oclora_lane_table *table, oclora_status want)
+{
+    oclora_error err = {0, ""};
+    oclora_stream *stream = g->w.device->stream;
+    float out[GROUP_ROWS * GROUP_OUT], poison[GROUP_ROWS * GROUP_OUT];
+    oclora_test_poison(poison, sizeof poison);
+    CHECK_OK(oclora_stream_write(stream, g->out, 0, poison, sizeof poison, &err), &err);
+    CHECK_STATUS(oclora_linear(stream, g->call.weight[i], &g->call.x, NULL, &g->call.y[i], table,
+                               g->call.work[i], 0, &err),
+                 want, &err);
+    CHECK_STATUS(oclora_linear_group(stream, &g->call, table, &err), want, &err);
+    CHECK_OK(oclora_stream_read(stream, g->out, 0, out, sizeof out, &err), &err);
+    CHECK(!memcmp(out, poison, sizeof out));
+}
+
+static void group_refusals(const oclora_test_device *device)
+{
+    group g;
+    oclora_error err = {0, ""};
+    group_open(&g, device);
+    const oclora_group_call good = g.call;
+    for (uint32_t i = 0; i < GROUP_LAYERS; i++) {
+        g.call.y[i].offset += GROUP_ROWS * GROUP_OUT * 4; /* past the end */
+        refused_alike(&g, i, g.table, OCLORA_INVALID_ARGUMENT);
+        g.call = good;
+        g.call.y[i].ne[1]--;
+        refused_alike(&g, i, g.table, OCLORA_SHAPE_MISMATCH);
+        g.call = good;
+        refused_alike(&g, i, NULL, OCLORA_INVALID_ARGUMENT); /* who is on the rows, but no lanes */
+        g.work->n_rows--;
+        refused_alike(&g, i, g.table, OCLORA_INVALID_ARGUMENT);
+        g.work->n_rows++;
+        g.work->n_adapters++;
+        refused_alike(&g, i, g.table, OCLORA_INVALID_ARGUMENT);
+        g.work->n_adapters--;
+        const uint32_t flags = g.table->summaries[i].flags;
+        g.table->summaries[i].flags |= OCLORA_LANES_PAIRS; /* and no sequences are known */
+        refused_alike(&g, i, g.table, OCLORA_ROWS_UNKNOWN);
+        g.table->summaries[i].flags = flags;
+    }
+    g.call.rows--;
+    CHECK_STATUS(oclora_linear_group(device->stream, &g.call, g.table, &err), OCLORA_SHAPE_MISMATCH,
+                 &err);
+    group_close(&g);
+}
+
 static void high_ranks(const oclora_test_device *device)
 {
     world w;
@@ -247,6 +296,11 @@ static void test_grouped(void)
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, grouped);
 }
 
+static void test_group_refusals(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, group_refusals);
+}
+
 static void test_high_ranks(void)
 {
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, high_ranks);
@@ -259,12 +313,10 @@ static void test_bias_and_refusals(void)
 
 int main(void)
 {
-    static const oclora_test tests[] = {{"mixed_types", test_mixed_types},
-                                        {"odd_sizes", test_odd_sizes},
-                                        {"multiplied", test_multiplied},
-                                        {"routed", test_routed},
-                                        {"grouped", test_grouped},
-                                        {"high_ranks", test_high_ranks},
-                                        {"bias_and_refusals", test_bias_and_refusals}};
+    static const oclora_test tests[] = {
+        {"mixed_types", test_mixed_types}, {"odd_sizes", test_odd_sizes},
+        {"multiplied", test_multiplied},   {"routed", test_routed},
+        {"grouped", test_grouped},         {"group_refusals", test_group_refusals},
+        {"high_ranks", test_high_ranks},   {"bias_and_refusals", test_bias_and_refusals}};
     return oclora_test_main("op_linear", tests, sizeof tests / sizeof tests[0]);
 }
