@@ -306,12 +306,14 @@ typedef struct oclora_api {
     /* Brings the adapters of the batch to the device and holds them there until the batch is
      * destroyed and its work is done; used for every layer. Errors: STALE_HANDLE, INVALID_ARGUMENT
      * (the row is named), POOL_FULL (more than fits beside what is pinned and in use), ROWS_UNKNOWN
-     * (an adapter averages over sequences and `instance` is NULL). */
+     * (an adapter averages over sequences and `instance` is NULL), WRONG_STATE (a weight that an
+     * adapter was loaded for was destroyed since: unload the adapter and load it again). */
     oclora_status (*batch_create)(oclora_pool_t *pool, const oclora_batch_args *args,
                                   oclora_batch_t **out, oclora_message *message);
     void (*batch_destroy)(oclora_batch_t *batch);
 
-    /* Runs one layer and waits for it. Errors: INVALID_ARGUMENT, STALE_HANDLE, NOT_SUPPORTED,
+    /* Runs one layer and waits for it. Errors: INVALID_ARGUMENT, STALE_HANDLE, WRONG_STATE (an
+     * adapter of the batch was loaded for another weight of this name), NOT_SUPPORTED,
      * OUT_OF_DEVICE_MEMORY, DEVICE_LOST. y is undefined after an error. */
     oclora_status (*linear)(const oclora_linear_args *args, oclora_message *message);
     /* The same without waiting. x is copied before the call returns. Host memory y must stay valid

@@ -143,6 +143,7 @@ static oclora_status pool_insert(oclora_pool *pool, oclora_pool_adapter *adapter
                                "adapter '%s' is loaded with other contents; unload it first or "
                                "choose another name",
                                adapter->name);
+        OCLORA_TRY(oclora_pool_check_base(pool, pool->slots[slot].adapter, err));
         *out = oclora_pool_handle(pool, slot);
         return OCLORA_OK;
     }

@@ -28,7 +28,8 @@ void oclora_pool_destroy(oclora_pool *pool);
  * and refuses with MODULE_MISMATCH (names up to four missing modules and how many match),
  * SHAPE_MISMATCH, ALREADY_EXISTS (a different live adapter has the name), POOL_FULL (larger than
  * the whole budget). A live adapter of this name with the same contents (hash, kind, bytes) is that
- * adapter: its handle is returned and `image` destroyed. `name` is the caller's name for it, 1 to
+ * adapter: its handle is returned and `image` destroyed, or WRONG_STATE if its base changed (see
+ * acquire). `name` is the caller's name for it, 1 to
  * 127 bytes. */
 oclora_status oclora_pool_add(oclora_pool *pool, const char *name, oclora_adapter_image *image,
                               oclora_adapter_handle *out, oclora_error *err);
@@ -104,8 +105,9 @@ typedef struct oclora_lane {
 } oclora_lane;
 
 /* The adapters of one batch made resident and held until released: upload what is missing (evicting
- * others if needed), wait for it, count a use on each. Errors: STALE_HANDLE, POOL_FULL (the batch
- * alone exceeds what is not pinned), DEVICE_LOST... On error nothing is held. */
+ * others if needed), wait for it, count a use on each. Errors: STALE_HANDLE, WRONG_STATE (a base
+ * weight that one of them adapts was freed or written anew since it was added), POOL_FULL (the
+ * batch alone exceeds what is not pinned), DEVICE_LOST... On error nothing is held. */
 oclora_status oclora_pool_acquire(oclora_pool *pool, const oclora_adapter_handle *handles,
                                   uint32_t count, oclora_error *err);
 /* Call when the work that used them has finished. Unknown handles are ignored. */
@@ -116,6 +118,10 @@ void oclora_pool_release(oclora_pool *pool, const oclora_adapter_handle *handles
  */
 oclora_status oclora_pool_lane(oclora_pool *pool, oclora_adapter_handle handle, uint32_t weight_id,
                                oclora_lane *out);
+/* Whether held adapters were bound to `weight` as it is: WRONG_STATE if one was to another weight
+ * of its name, now gone, or to bytes that it no longer has. Other weights do not matter. */
+oclora_status oclora_pool_check(oclora_pool *pool, const oclora_adapter_handle *handles,
+                                uint32_t count, const oclora_weight *weight, oclora_error *err);
 /* The ids of the base weights an adapter targets. `ids` NULL asks for the count. */
 oclora_status oclora_pool_targets(oclora_pool *pool, oclora_adapter_handle handle, uint32_t *ids,
                                   uint32_t *count, oclora_error *err);

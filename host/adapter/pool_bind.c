@@ -65,13 +65,15 @@ static oclora_status resolve_norms(oclora_pool *pool, const oclora_weight *weigh
 /* A base that has biases holds them as weights [d_out, 1] called "<module>.bias". */
 static oclora_status resolve_bias(oclora_pool *pool, const oclora_weight *weight,
                                   oclora_adapter_image *image, oclora_module *module,
-                                  oclora_error *err)
+                                  oclora_pool_site *site, oclora_error *err)
 {
     char name[OCLORA_WEIGHT_NAME];
     const int length = snprintf(name, sizeof name, "%s.bias", module->name);
     if (length <= 0 || (size_t)length >= sizeof name) return OCLORA_OK;
     const oclora_weight *bias = oclora_base_find(pool->base, name);
     if (bias == NULL) return OCLORA_OK;
+    site->bias_id = bias->id;
+    site->bias_version = bias->version;
     if ((uint64_t)bias->d_in * bias->d_out != weight->d_out)
         return oclora_fail(err, OCLORA_SHAPE_MISMATCH, "%s has %u x %u values, its weight %u rows",
                            name, bias->d_out, bias->d_in, weight->d_out);
@@ -98,8 +100,10 @@ static oclora_status bind_module(oclora_pool *pool, oclora_adapter_image *image,
     OCLORA_TRY(oclora_module_bind(image, module, weight->d_in, weight->d_out, err));
     if (oclora_module_needs_norms(module))
         OCLORA_TRY(resolve_norms(pool, weight, image, module, err));
-    if (module->scales_bias) OCLORA_TRY(resolve_bias(pool, weight, image, module, err));
+    site->bias_id = OCLORA_POOL_ABSENT;
+    if (module->scales_bias) OCLORA_TRY(resolve_bias(pool, weight, image, module, site, err));
     site->weight_id = weight->id;
+    site->weight_version = weight->version;
     return OCLORA_OK;
 }
 
@@ -234,9 +238,11 @@ static oclora_status bind_modules(oclora_pool *pool, oclora_pool_adapter *adapte
 {
     oclora_adapter_image *image = adapter->image;
     oclora_base_hold(pool->base);
+    adapter->base_changes = oclora_base_changes(pool->base);
     oclora_status status = check_targets(pool->base, adapter->name, image, err);
     const bool found = status == OCLORA_OK;
     for (size_t i = 0; i < image->n_modules && status == OCLORA_OK; i++) {
+        adapter->sites[i].module = (uint32_t)i;
         status = bind_module(pool, image, &image->modules[i], &adapter->sites[i], err);
         if (status == OCLORA_OK) describe_site(adapter, &image->modules[i], &adapter->sites[i]);
     }

@@ -22,7 +22,11 @@ _Static_assert((int)OCLORA_POOL_SLOTS == (int)OCLORA_POOL_ADAPTERS_MAX, "slots o
  */
 typedef struct oclora_pool_site {
     uint32_t weight_id;
-    uint32_t a; /* index into parts, or OCLORA_POOL_ABSENT */
+    uint32_t weight_version;
+    uint32_t bias_id; /* the base bias that `c` was made of, or OCLORA_POOL_ABSENT */
+    uint32_t bias_version;
+    uint32_t module; /* of the image */
+    uint32_t a;      /* index into parts, or OCLORA_POOL_ABSENT */
     uint32_t b;
     uint32_t gate;
     uint32_t gate_b;
@@ -41,6 +45,7 @@ typedef struct oclora_pool_adapter {
     uint32_t rank_max;
     uint64_t last_use;
     uint64_t device_bytes;
+    uint64_t base_changes;   /* of the base, when all sites were last known to be right */
     oclora_pool_site *sites; /* by weight_id */
     size_t n_sites;
     oclora_pool_part *parts; /* distinct contents; the packed vectors are the last, if any */
@@ -100,6 +105,11 @@ oclora_status oclora_pool_adapter_create(oclora_pool_adapter **out, oclora_pool 
                                          const char *name, oclora_adapter_image *image,
                                          oclora_error *err);
 void oclora_pool_adapter_destroy(oclora_pool *pool, oclora_pool_adapter *adapter);
+
+/* With the pool's mutex held. WRONG_STATE if a base weight that the adapter was bound to is gone or
+ * has other bytes now: its shares were computed from those it had. */
+oclora_status oclora_pool_check_base(oclora_pool *pool, oclora_pool_adapter *adapter,
+                                     oclora_error *err);
 
 static inline uint32_t oclora_pool_slot_of(oclora_adapter_handle handle)
 {

@@ -176,6 +176,7 @@ static oclora_status resolve_all(oclora_pool *pool, const pool_hold *hold, bool 
     for (uint32_t i = 0; i < hold->count; i++) {
         oclora_pool_adapter *adapter = NULL;
         OCLORA_TRY(oclora_pool_resolve(pool, hold->handles[i], &adapter, err));
+        OCLORA_TRY(oclora_pool_check_base(pool, adapter, err));
         if (adapter->state != OCLORA_ADAPTER_RESIDENT) *resident = false;
     }
     return OCLORA_OK;

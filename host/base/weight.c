@@ -17,6 +17,7 @@ struct oclora_base {
     entry *entries;
     size_t count;
     size_t capacity;
+    uint64_t changes;
 };
 
 static uint32_t name_hash(const char *name)
@@ -144,6 +145,7 @@ static void remove_entry(oclora_base *base, entry *e)
 {
     oclora_weight *weight = e->weight;
     e->weight = NULL;
+    base->changes++;
     if (weight->ambiguous) mark_ambiguous(base, e->hash, weight->name);
     oclora_release(&base->env, weight);
 }
@@ -157,8 +159,33 @@ void oclora_base_remove(oclora_base *base, const oclora_weight *weight)
     oclora_base_let_go(base);
 }
 
-oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
-                                 oclora_stream *stream, oclora_error *err)
+void oclora_base_rewritten(oclora_base *base, const oclora_weight *weight)
+{
+    pthread_mutex_lock(&base->lock);
+    base->entries[weight->id].weight->version++;
+    base->changes++;
+    pthread_mutex_unlock(&base->lock);
+}
+
+uint64_t oclora_base_changes(oclora_base *base)
+{
+    pthread_mutex_lock(&base->lock);
+    const uint64_t changes = base->changes;
+    pthread_mutex_unlock(&base->lock);
+    return changes;
+}
+
+bool oclora_base_keeps(oclora_base *base, uint32_t id, uint32_t version)
+{
+    pthread_mutex_lock(&base->lock);
+    const oclora_weight *weight = id < base->count ? base->entries[id].weight : NULL;
+    const bool keeps = weight != NULL && weight->version == version;
+    pthread_mutex_unlock(&base->lock);
+    return keeps;
+}
+
+static oclora_status unpack(oclora_base *base, const oclora_weight *weight, oclora_stream *stream,
+                            oclora_error *err)
 {
     if (weight->layout == OCLORA_LAYOUT_PLAIN) return OCLORA_OK;
     unsigned char *plain = oclora_alloc(&base->env, (size_t)weight->bytes, 1);
@@ -170,6 +197,15 @@ oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
     if (status == OCLORA_OK) status = oclora_stream_finish(stream, err);
     if (status == OCLORA_OK) base->entries[weight->id].weight->layout = OCLORA_LAYOUT_PLAIN;
     oclora_release(&base->env, plain);
+    return status;
+}
+
+oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
+                                 oclora_stream *stream, oclora_error *err)
+{
+    oclora_base_change(base);
+    const oclora_status status = unpack(base, weight, stream, err);
+    oclora_base_let_go(base);
     return status;
 }
 

@@ -18,6 +18,8 @@ typedef struct oclora_weight {
     uint64_t bytes;
     uint32_t id;           /* index in its base; what lanes are looked up by */
     uint32_t ambiguous;    /* not 0: another live weight has this name; adapters refuse it */
+    uint32_t version;      /* counts oclora_base_rewritten */
+    uint32_t reserved;
 } oclora_weight;
 
 /* The weights of one model on one device: name -> weight. Ids are dense and never reused. Thread
@@ -47,8 +49,16 @@ void oclora_base_remove_buffer(oclora_base *base, const oclora_buffer *buffer);
 /* Forgets one weight: its bytes are about to be something else. Waits as above. */
 void oclora_base_remove(oclora_base *base, const oclora_weight *weight);
 
+/* What was computed from the weight's bytes is out of date. Between change and let_go, in which they
+ * are written. */
+void oclora_base_rewritten(oclora_base *base, const oclora_weight *weight);
+/* Counts weights removed and rewritten: while it stays, so does every weight there is. */
+uint64_t oclora_base_changes(oclora_base *base);
+/* Whether the weight `id` is there with the bytes that it had at `version`. */
+bool oclora_base_keeps(oclora_base *base, uint32_t id, uint32_t version);
+
 /* Turns the weight's bytes into PLAIN order where they lie, for good, for readers that know no other.
- * Nothing to do for a PLAIN weight. No work that reads it may be running. Blocking. */
+ * Nothing to do for a PLAIN weight. No work that reads it may be running. Waits as above. Blocking. */
 oclora_status oclora_base_unpack(oclora_base *base, const oclora_weight *weight,
                                  oclora_stream *stream, oclora_error *err);
 

@@ -39,6 +39,9 @@ static oclora_status check_spec(const oclora_engine *engine, const oclora_job_sp
         ((spec->x == NULL) == (spec->x_mem == NULL) || (spec->y == NULL) == (spec->y_mem == NULL)))
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
                            "layer '%s': x and y are each either host memory or a cl_mem", name);
+    if (spec->roster != NULL && spec->roster->held)
+        return oclora_pool_check(spec->roster->pool, spec->roster->adapters,
+                                 spec->roster->n_adapters, spec->layer->weight, err);
     return OCLORA_OK;
 }
 

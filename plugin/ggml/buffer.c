@@ -76,9 +76,9 @@ static oclora_status write_tensor(oclora_ggml_buffer *buffer, struct ggml_tensor
     const oclora_weight *weight = oclora_ggml_record_at(buffer, offset, size, &overlap);
     bool same = weight != NULL && weight->type == oclora_host_type((int)tensor->type) &&
                 (int64_t)weight->d_in == tensor->ne[0] && strcmp(weight->name, tensor->name) == 0;
-    if (overlap && !same) OCLORA_TRY(oclora_ggml_record_drop(buffer, offset, size, err));
-    if (!same) OCLORA_TRY(oclora_ggml_record_add(buffer, tensor, offset, size, &weight, err));
-    return oclora_ggml_buffer_write(buffer, offset, data, size, err);
+    if (same) return oclora_ggml_buffer_write(buffer, offset, data, size, err);
+    if (overlap) OCLORA_TRY(oclora_ggml_record_drop(buffer, offset, size, err));
+    return oclora_ggml_record_add(buffer, tensor, offset, data, err);
 }
 
 /* Before a first graph showed where the KV cache lies, its name does. */

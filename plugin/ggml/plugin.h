@@ -122,10 +122,12 @@ oclora_ggml_buffer *oclora_ggml_buffer_of(const oclora_ggml_plugin *plugin,
  * record has bytes in common with it. */
 const oclora_weight *oclora_ggml_record_at(const oclora_ggml_buffer *buffer, uint64_t offset,
                                            uint64_t bytes, bool *overlap);
-/* Makes a whole-tensor upload of `tensor` a weight of the engine, if it is one to keep so. */
+/* The first record that ends behind `offset`, or NULL. */
+const oclora_weight *oclora_ggml_record_first(const oclora_ggml_buffer *buffer, uint64_t offset);
+/* Writes the whole of `tensor` where no record lies, as a weight of the engine if it is one to keep
+ * so. The caller holds the device's lock too. */
 oclora_status oclora_ggml_record_add(oclora_ggml_buffer *buffer, const struct ggml_tensor *tensor,
-                                     uint64_t offset, uint64_t bytes, const oclora_weight **out,
-                                     oclora_error *err);
+                                     uint64_t offset, const void *data, oclora_error *err);
 /* Puts the bytes of all records in the range into ggml's order, where they stay records. */
 oclora_status oclora_ggml_record_unpack(oclora_ggml_buffer *buffer, uint64_t offset, uint64_t bytes,
                                         oclora_error *err);

@@ -26,6 +26,12 @@ const oclora_weight *oclora_ggml_record_at(const oclora_ggml_buffer *buffer, uin
     return *overlap && r->offset == offset && r->bytes == bytes ? r->weight : NULL;
 }
 
+const oclora_weight *oclora_ggml_record_first(const oclora_ggml_buffer *buffer, uint64_t offset)
+{
+    const size_t i = first_behind(buffer, offset);
+    return i < buffer->n_records ? buffer->records[i].weight : NULL;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
@@ -51,29 +57,42 @@ static bool is_weight(const oclora_ggml_plugin *plugin, const struct ggml_tensor
     return row != 0 && t->nb[1] == row && plugin->abi.ggml_nbytes(t) == row * (uint64_t)t->ne[1];
 }
 
+static void insert_record(oclora_ggml_buffer *buffer, const oclora_weight *weight)
+{
+    const size_t i = first_behind(buffer, weight->offset);
+    memmove(&buffer->records[i + 1], &buffer->records[i],
+            (buffer->n_records - i) * sizeof *buffer->records);
+    buffer->records[i] = (oclora_ggml_record){weight, weight->offset, weight->bytes};
+    buffer->n_records++;
+}
+
 oclora_status oclora_ggml_record_add(oclora_ggml_buffer *buffer, const struct ggml_tensor *tensor,
-                                     uint64_t offset, uint64_t bytes, const oclora_weight **out,
-                                     oclora_error *err)
+                                     uint64_t offset, const void *data, oclora_error *err)
 {
     const oclora_ggml_plugin *plugin = buffer->device->plugin;
-    *out = NULL;
-    if (!is_weight(plugin, tensor)) return OCLORA_OK;
+    const uint64_t bytes = plugin->abi.ggml_nbytes(tensor);
+    if (!is_weight(plugin, tensor))
+        return oclora_ggml_buffer_write(buffer, offset, data, bytes, err);
     oclora_base *base = NULL;
     OCLORA_TRY(oclora_ggml_session_base(buffer->session, buffer->device, &base, err));
     OCLORA_TRY(oclora_reserve(&plugin->env, &buffer->records, &buffer->capacity,
                               buffer->n_records + 1, sizeof *buffer->records, err));
-    const oclora_weight *weight;
-    OCLORA_TRY(oclora_base_add(base, tensor->name[0] != '\0' ? tensor->name : "unnamed",
-                               oclora_host_type((int)tensor->type), (uint32_t)tensor->ne[0],
-                               (uint32_t)tensor->ne[1], buffer->memory, offset, &weight, err));
-    size_t i = first_behind(buffer, offset);
-    memmove(&buffer->records[i + 1], &buffer->records[i],
-            (buffer->n_records - i) * sizeof *buffer->records);
-    buffer->records[i] = (oclora_ggml_record){weight, offset, bytes};
-    buffer->n_records++;
-    if (buffer->n_records == 1) oclora_ggml_session_count(buffer->session, buffer->device, 1);
-    *out = weight;
-    return OCLORA_OK;
+    const oclora_weight *weight = NULL;
+    buffer->device->pending = true;
+    /* Nobody finds the weight before its bytes are there. */
+    oclora_base_change(base);
+    oclora_status status =
+        oclora_base_add(base, tensor->name[0] != '\0' ? tensor->name : "unnamed",
+                        oclora_host_type((int)tensor->type), (uint32_t)tensor->ne[0],
+                        (uint32_t)tensor->ne[1], buffer->memory, offset, &weight, err);
+    if (status == OCLORA_OK) {
+        insert_record(buffer, weight);
+        status = oclora_weight_write(weight, buffer->device->transfer, 0, data, bytes, err);
+    }
+    oclora_base_let_go(base);
+    if (weight != NULL && buffer->n_records == 1)
+        oclora_ggml_session_count(buffer->session, buffer->device, 1);
+    return status;
 }
 
 oclora_status oclora_ggml_record_unpack(oclora_ggml_buffer *buffer, uint64_t offset, uint64_t bytes,
@@ -123,6 +142,21 @@ static const oclora_weight *next_piece(const oclora_ggml_buffer *buffer, uint64_
     return inside ? r->weight : NULL;
 }
 
+/* Nobody computes from the weight's bytes while they are written, and what was computed before is
+ * out of date. */
+static oclora_status write_weight(oclora_ggml_buffer *buffer, const oclora_weight *weight,
+                                  uint64_t within, const void *data, uint64_t bytes,
+                                  oclora_error *err)
+{
+    oclora_base *base = buffer->session->part[buffer->device->index].base;
+    oclora_base_change(base);
+    oclora_base_rewritten(base, weight);
+    const oclora_status status =
+        oclora_weight_write(weight, buffer->device->transfer, within, data, bytes, err);
+    oclora_base_let_go(base);
+    return status;
+}
+
 oclora_status oclora_ggml_buffer_write(oclora_ggml_buffer *buffer, uint64_t offset,
                                        const void *data, uint64_t bytes, oclora_error *err)
 {
@@ -130,8 +164,7 @@ oclora_status oclora_ggml_buffer_write(oclora_ggml_buffer *buffer, uint64_t offs
     buffer->device->pending = true;
     for (uint64_t end = offset + bytes, piece, within; offset < end; offset += piece) {
         const oclora_weight *weight = next_piece(buffer, offset, end, &within, &piece);
-        OCLORA_TRY(weight != NULL ? oclora_weight_write(weight, buffer->device->transfer, within,
-                                                        from, piece, err)
+        OCLORA_TRY(weight != NULL ? write_weight(buffer, weight, within, from, piece, err)
                                   : oclora_stream_write(buffer->device->transfer, buffer->memory,
                                                         offset, from, piece, err));
         from += piece;

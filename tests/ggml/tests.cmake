@@ -24,6 +24,9 @@ if(TARGET ggml-oclora)
     oclora_add_ggml_test(control "device;abi" "${CMAKE_CURRENT_SOURCE_DIR}/ggml/golden_model.c")
     target_compile_definitions(test_ggml_control PRIVATE
         OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
+    oclora_add_ggml_test(tenants "device;tenant" "${CMAKE_CURRENT_SOURCE_DIR}/ggml/golden_model.c")
+    target_compile_definitions(test_ggml_tenants PRIVATE
+        OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
     target_compile_definitions(test_ggml_golden PRIVATE
         OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
     foreach(name golden buffer products)

@@ -76,7 +76,8 @@ static void expect(oclora_status status, const oclora_ggml_message *message)
                                    OCLORA_ADAPTER_NOT_LOADED,
                                    OCLORA_ADAPTER_IN_USE,
                                    OCLORA_ALREADY_EXISTS,
-                                   OCLORA_MODULE_MISMATCH};
+                                   OCLORA_MODULE_MISMATCH,
+                                   OCLORA_WRONG_STATE /* the model's weights were just freed */};
     atomic_fetch_add(&shared.calls, 1);
     if (status == OCLORA_OK) atomic_fetch_add(&shared.done, 1);
     if (status == OCLORA_STALE_HANDLE) atomic_fetch_add(&shared.stale, 1);

@@ -288,6 +288,68 @@ static void refusals_on(const oclora_test_device *device)
     close_pool(&f);
 }
 
+/* Weight m<number> forgotten and registered anew, as when a host loads its model again. */
+static void replace_weight(fixture *f, uint32_t number)
+{
+    oclora_error err = {0};
+    char name[16];
+    const oclora_weight *made = NULL;
+    snprintf(name, sizeof name, "m%u", number);
+    oclora_base_remove(f->base.base, oclora_base_find(f->base.base, name));
+    CHECK_OK(oclora_base_add(f->base.base, name, OCLORA_TYPE_F32, D_IN, D_OUT, f->base.buffer,
+                             number * (uint64_t)(D_IN * D_OUT * 4), &made, &err),
+             &err);
+}
+
+static void rewrite_weight(fixture *f, uint32_t number)
+{
+    char name[16];
+    snprintf(name, sizeof name, "m%u", number);
+    oclora_base_change(f->base.base);
+    oclora_base_rewritten(f->base.base, oclora_base_find(f->base.base, name));
+    oclora_base_let_go(f->base.base);
+}
+
+/* An adapter is not served on weights it was not bound to; it names the one that changed. */
+static void changed_base_on(const oclora_test_device *device)
+{
+    static void (*const change[2])(fixture *, uint32_t) = {replace_weight, rewrite_weight};
+    for (int i = 0; i < 2; i++) {
+        oclora_error err = {0};
+        fixture f;
+        if (!open_pool(&f, device, 3)) return;
+        const oclora_adapter_handle a = add(&f, "a", 1), held = add(&f, "held", 2);
+        CHECK_OK(oclora_pool_acquire(f.pool, &held, 1, &err), &err);
+        use_once(&f, a);
+        change[i](&f, 2); /* which neither adapts */
+        use_once(&f, a);
+        change[i](&f, 1);
+        CHECK_STATUS(oclora_pool_acquire(f.pool, &a, 1, &err), OCLORA_WRONG_STATE, &err);
+        CHECK_CONTAINS(err.text, "'a': the base weight of m1");
+        CHECK_STATUS(oclora_pool_pin(f.pool, a, &err), OCLORA_WRONG_STATE, &err);
+        const oclora_weight *const weights[2] = {oclora_base_find(f.base.base, "m0"),
+                                                 oclora_base_find(f.base.base, "m1")};
+        CHECK_OK(oclora_pool_check(f.pool, &held, 1, weights[0], &err), &err);
+        CHECK_STATUS(oclora_pool_check(f.pool, &held, 1, weights[1], &err), OCLORA_WRONG_STATE,
+                     &err);
+        CHECK_CONTAINS(err.text, "'held': the base weight of m1");
+        const image_spec spec = spec_of(1);
+        oclora_adapter_handle again = 5;
+        oclora_adapter_image *image = image_make(&spec);
+        CHECK_STATUS(oclora_pool_add(f.pool, "a", image, &again, &err), OCLORA_WRONG_STATE, &err);
+        CHECK(again == 5);
+        CHECK_OK(oclora_pool_remove(f.pool, a, &err), &err);
+        CHECK_OK(oclora_pool_add(f.pool, "a", image, &again, &err), &err);
+        CHECK_OK(oclora_pool_acquire(f.pool, &again, 1, &err), &err);
+        oclora_lane lane;
+        CHECK_INT(oclora_pool_lane(f.pool, again, weights[1]->id, &lane), OCLORA_OK);
+        CHECK_INT(lane.rank, RANK);
+        oclora_pool_release(f.pool, &again, 1);
+        oclora_pool_release(f.pool, &held, 1);
+        close_pool(&f);
+    }
+}
+
 static void test_order(void)
 {
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, order_on);
@@ -309,6 +371,11 @@ static void test_refusals(void)
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, refusals_on);
 }
 
+static void test_changed_base(void)
+{
+    oclora_test_each_device(OCLORA_TEST_OWN_CLASS, changed_base_on);
+}
+
 static void test_leaks(void)
 {
     CHECK_INT(oclora_test_live_allocations(), 0);
@@ -322,6 +389,7 @@ int main(void)
         {"names, generations, stale handles", test_names},
         {"shared factors count once", test_sharing},
         {"refusals name what is wrong", test_refusals},
+        {"base weights that were freed or written anew", test_changed_base},
         {"no memory is left", test_leaks},
     };
     return oclora_test_main("pool", tests, sizeof tests / sizeof *tests);

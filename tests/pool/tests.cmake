@@ -11,7 +11,7 @@ function(oclora_add_pool_program name sanitizer)
     set(H "${PROJECT_SOURCE_DIR}/host")
     add_executable(pool_${name} "${T}/pool/${name}.c" ${ARGN} "${T}/pool/fake_device.c"
         "${T}/support/harness.c" "${H}/adapter/pool.c" "${H}/adapter/pool_arena.c"
-        "${H}/adapter/pool_bind.c" "${H}/adapter/pool_blobs.c" "${H}/adapter/pool_query.c"
+        "${H}/adapter/pool_base.c" "${H}/adapter/pool_bind.c" "${H}/adapter/pool_blobs.c" "${H}/adapter/pool_query.c"
         "${H}/adapter/pool_residency.c" "${H}/adapter/bind.c" "${H}/adapter/convert.c"
         "${H}/adapter/image.c" "${H}/adapter/matrix.c" "${H}/adapter/narrow.c"
         "${H}/adapter/number.c" "${H}/base/bytes.c" "${H}/base/dequant.c" "${H}/base/layout.c"
