@@ -5,13 +5,14 @@
 
 enum { SNAPSHOT_TRIES = 8 };
 
-/* The base weight a member of the step is a product with, or NULL. */
+/* The base weight a member of the step is a product with, or with a part of it, or NULL. */
 static const oclora_weight *member_weight(const oclora_run *run, const oclora_step *step,
                                           uint32_t member)
 {
     if (step->kind > OCLORA_STEP_LINEAR) return NULL;
     const oclora_node *node = &run->graph->nodes[step->member[member]];
-    return node->op == OCLORA_OP_MUL_MAT ? run->graph->tensors[node->src[0]].weight : NULL;
+    const bool product = node->op == OCLORA_OP_MUL_MAT || node->op == OCLORA_OP_MUL_MAT_ID;
+    return product ? run->graph->tensors[node->src[0]].weight : NULL;
 }
 
 static bool is_targeted(const oclora_run *run, const oclora_step *step)

@@ -84,7 +84,7 @@ enum { OCLORA_NODE_SOURCES = 8 };
 
 typedef struct oclora_graph_tensor {
     oclora_tensor view;
-    const oclora_weight *weight; /* the base weight lying here, or NULL */
+    const oclora_weight *weight; /* the base weight of which this is all or, multiplied, a part */
     int32_t root;                /* tensor this one views (transitively), itself if none */
     int32_t producer;            /* node that writes it, -1 for leaves */
     uint32_t flags;              /* OCLORA_TENSOR_* */

@@ -140,14 +140,17 @@ static oclora_status find_weight(oclora_ggml_translator *tr, const struct ggml_t
     bool whole = weight != NULL && weight->type == tensor->view.type &&
                  weight->d_in == tensor->view.ne[0] && weight->d_out == tensor->view.ne[1];
     bool product = op == OCLORA_OP_MUL_MAT && index == 0 && has_plain_rows(node->src[1]);
-    if (overlap && whole && product) {
-        tensor->weight = weight;
-        tensor->flags |= OCLORA_TENSOR_WEIGHT;
-        if (buffer->session->part[tr->device->index].base != tr->base) tr->foreign = true;
-    } else if (overlap) {
+    if (overlap && !(whole && product)) {
         pthread_mutex_lock(&tr->device->lock);
         status = oclora_ggml_record_unpack(buffer, tensor->view.offset, bytes, err);
         pthread_mutex_unlock(&tr->device->lock);
+    }
+    /* Named also where only a part of it or other rows are multiplied: an adapter's share of that
+     * cannot be computed, and must not be left out either. */
+    if (overlap && index == 0 && (op == OCLORA_OP_MUL_MAT || op == OCLORA_OP_MUL_MAT_ID)) {
+        tensor->weight = oclora_ggml_record_first(buffer, tensor->view.offset);
+        tensor->flags |= OCLORA_TENSOR_WEIGHT;
+        if (buffer->session->part[tr->device->index].base != tr->base) tr->foreign = true;
     }
     pthread_mutex_unlock(&buffer->lock);
     return status;

@@ -105,10 +105,28 @@ static void test_changed_weight(void)
     }
 }
 
+/* A product with part of an adapted weight, or of rows that the adapter cannot follow. */
+static void test_unusual_products(void)
+{
+    static const attempt cases[] = {{0, 16, false}, {16, 32, false}, {3, 5, false}, {0, 0, true}};
+    if (!golden_start()) return;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        model m;
+        if (open_model(&m, "lora") && load(&m, "it", "")) {
+            const layer *l = &m.layers[0];
+            map_one(&m);
+            CHECK_INT(run_graph(&m, l, &whole), GGML_STATUS_SUCCESS);
+            want_refused(&m, l, &cases[i], OCLORA_NOT_SUPPORTED, l->name);
+        }
+        close_model(&m);
+    }
+}
+
 int main(void)
 {
     static const oclora_test tests[] = {
         {"a weight that was written anew", test_changed_weight},
+        {"part of a weight, unusual rows", test_unusual_products},
     };
     if (!golden_begin(OCLORA_TEST_DATA "/golden")) return 1;
     const int status = oclora_test_main("ggml tenants", tests, sizeof tests / sizeof tests[0]);
