@@ -1,8 +1,9 @@
 /* fault_layer.c - an OpenCL layer (OPENCL_LAYERS) that makes any driver a bad one, for tests of
  * what the programs make of it. OCLORA_FAULT=kind=argument chooses one:
  *
- * - hang=KERNEL, the launch of a kernel of that name never returns; crash=KERNEL, it ends in a
- * SIGSEGV; spoil=KERNEL, it is left out and reported as done
+ * - hang=KERNEL, the launch of a kernel of that name never returns (the file OCLORA_FAULT_MARK, if
+ * set, is there from then on); crash=KERNEL, it ends in a SIGSEGV; spoil=KERNEL, it is left out and
+ * reported as done
  * - abort=TEXT, building a program whose source or options hold TEXT calls abort(); build=TEXT, it
  * fails
  * - lie=groups, work-groups 16 times larger than they are; lie=memory, 1 PiB; lie=fp16, cl_khr_fp16
@@ -77,14 +78,21 @@ static int is_named(cl_kernel kernel)
     return !strcmp(name, argument);
 }
 
+static void hang(void)
+{
+    const char *mark = getenv("OCLORA_FAULT_MARK");
+    FILE *file = mark ? fopen(mark, "w") : NULL;
+    if (file) fclose(file);
+    while (1) pause();
+}
+
 static cl_int CL_API_CALL enqueue_kernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims,
                                          const size_t *offset, const size_t *global,
                                          const size_t *local, cl_uint n_events,
                                          const cl_event *events, cl_event *event)
 {
     if (fails()) return CL_OUT_OF_RESOURCES;
-    if (is_kind("hang") && is_named(kernel))
-        while (1) pause();
+    if (is_kind("hang") && is_named(kernel)) hang();
     if (is_kind("crash") && is_named(kernel)) {
         signal(SIGSEGV, SIG_DFL); /* some runtimes catch it */
         raise(SIGSEGV);

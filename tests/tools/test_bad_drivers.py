@@ -5,6 +5,7 @@ the first installed driver, and from a program built with a wrong kernel.
 Usage: test_bad_drivers.py CLINFO_BENCH CLINFO_BENCH_WRONG FAULT_LAYER WRONG_KERNEL"""
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,32 @@ DEVICE = "0"
 def list_devices(program):
     done = subprocess.run([program, "--list"], capture_output=True, text=True, check=False)
     return done.stdout.splitlines()
+
+
+def stat_of(pid):
+    """(state, parent), None once the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            state, parent = file.read().rpartition(")")[2].split()[:2]
+    except OSError:
+        return None
+    return None if state in "ZX" else (state, int(parent))
+
+
+def descendants(pid):
+    everybody = {int(name): stat_of(name) for name in os.listdir("/proc") if name.isdigit()}
+    found, before = {pid}, set()
+    while found != before:
+        before = set(found)
+        found |= {one for one, stat in everybody.items() if stat and stat[1] in before}
+    return found - {pid}
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
 
 
 class Bad(unittest.TestCase):
@@ -62,6 +89,22 @@ class Bad(unittest.TestCase):
         # What comes after the hang is still tested.
         self.assertEqual(self.item(device, "selftest_cpu", "probe_axpy_x16")["status"], "pass")
         self.assertLess(time.monotonic() - began, 120)
+
+    def test_killed_program_leaves_no_child(self):
+        """While the driver hangs, the program itself is ended: by a terminal, politely, by force."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            with self.subTest(number), tempfile.TemporaryFile("w+") as log:
+                env = dict(os.environ, OCLORA_CACHE_DIR=self.folder.name + "/cache", OPENCL_LAYERS=LAYER,
+                           OCLORA_FAULT="hang=probe_copy", OCLORA_FAULT_MARK=f"{self.folder.name}/hangs-{number}")
+                with subprocess.Popen([BENCH, "--device", DEVICE, "--quick", "--only", "probe_copy"],
+                                      stdout=log, stderr=log, env=env) as program:
+                    hangs = wait_for(lambda: os.path.exists(env["OCLORA_FAULT_MARK"]))
+                    children = descendants(program.pid)
+                    program.send_signal(number)
+                    self.assertEqual(program.wait(20), -number)
+                self.assertTrue(hangs and children, "there was no child that hung")
+                self.assertTrue(wait_for(lambda: not any(stat_of(pid) for pid in children), 10),
+                                f"still there: {[pid for pid in children if stat_of(pid)]}")
 
     def test_crash(self):
         status, device = self.run_bench("crash=probe_axpy", "--only", "probe_")

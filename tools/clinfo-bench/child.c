@@ -10,6 +10,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 double bench_now(void)
 {
@@ -59,6 +62,38 @@ typedef struct child_run {
     double extended; /* seconds that the deadline was moved by */
 } child_run;
 
+static volatile sig_atomic_t running; /* the child's process, 0 while there is none */
+
+/* A child has a process group of its own, so a terminal's interrupt does not reach it. */
+static void on_signal(int number)
+{
+    if (running) {
+        kill(-(pid_t)running, SIGKILL);
+        kill((pid_t)running, SIGKILL);
+    }
+    raise(number); /* SA_RESETHAND: ends this process when the handler returns */
+}
+
+void bench_end_with_child(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, old;
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigaction(numbers[i], NULL, &old);
+        if (old.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL); /* nohup stays so */
+    }
+}
+
+/* Also when the parent is killed in a way that it cannot answer, nothing is left behind. */
+static void die_with_parent(pid_t parent)
+{
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    if (getppid() != parent) _exit(127);
+}
+
 static void exec_child(const bench_options *options, const bench_step *step, uint32_t device,
                        uint32_t from, int result_fd, int text_fd)
 {
@@ -90,8 +125,10 @@ static bool start(child_run *run, const bench_options *options, const bench_step
         return false;
     }
     fflush(NULL);
+    const pid_t parent = getpid();
     run->pid = fork();
     if (run->pid == 0) {
+        die_with_parent(parent);
         close(result[0]);
         close(text[0]);
         exec_child(options, step, device, from, result[1], text[1]);
@@ -100,6 +137,7 @@ static bool start(child_run *run, const bench_options *options, const bench_step
     close(text[1]);
     run->result_fd = result[0];
     run->text_fd = text[0];
+    running = run->pid > 0 ? (sig_atomic_t)run->pid : 0;
     if (run->pid > 0) return true;
     close(result[0]);
     close(text[0]);
@@ -238,6 +276,7 @@ static int reap(child_run *run)
         struct timespec pause = {0, 50000000};
         nanosleep(&pause, NULL);
     }
+    if (ended) running = 0;
     close(run->result_fd);
     close(run->text_fd);
     free(run->lines.text);

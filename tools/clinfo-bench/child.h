@@ -23,4 +23,7 @@ typedef struct bench_step_end {
 bench_step_end bench_run_step(const bench_options *options, const bench_step *step, uint32_t device,
                               const bench_sink *sink);
 
+/* From here on a signal that ends this process ends its child and what that started first. */
+void bench_end_with_child(void);
+
 #endif

@@ -239,6 +239,7 @@ int main(int argc, char **argv)
     if (options.step) return bench_child_main(&options);
 
     signal(SIGPIPE, SIG_IGN);
+    bench_end_with_child();
     json_t *old_report = NULL;
     if (options.compare && !(old_report = bench_report_load(options.compare)))
         return BENCH_EXIT_TOOL;
