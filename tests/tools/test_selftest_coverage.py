@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Every kernel of cl/, in every variant the engine can launch, has a case in clinfo-bench's self-test, which
 passes. Usage: test_selftest_coverage.py CLINFO_BENCH"""
+import glob
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -62,6 +64,20 @@ class Coverage(unittest.TestCase):
         files = {text.split(":")[0] for text in coverage["launched"]}
         for item in items.values():  # what would be disabled is a file that there is
             self.assertIn(item["kernel"].split(":")[0], files, item["name"])
+
+    def test_every_file_is_timed(self):
+        """At model sizes: every file of kernels, but the probes, which are the limits' own."""
+        items = run_step("kernels")
+        self.assertEqual([i["name"] for i in items.values() if i["status"] != "info"], [])
+        timed = {file for item in items.values() for file in item["kernel"].split(", ")}
+        for item in items.values():
+            self.assertGreater(item["value"], 0, item["name"])
+            self.assertGreater(item["bytes"], 0, item["name"])
+        sources = os.path.join(os.path.dirname(__file__), "..", "..", "cl", "*.cl")
+        for path in glob.glob(sources):
+            with open(path, encoding="utf-8") as file:
+                if re.search(r"^__kernel", file.read(), re.MULTILINE):
+                    self.assertIn(os.path.basename(path)[:-3], timed | {"probe"})
 
     def test_cpu_class(self):
         self.check_class("selftest_cpu", True)

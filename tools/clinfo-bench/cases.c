@@ -2,12 +2,6 @@
  * single elements and broadcasts in them. */
 #include "tools/clinfo-bench/selftest.h"
 
-#define SRC(type, fill, limit, ...)                                                                \
-    {                                                                                              \
-        OCLORA_TYPE_##type, {__VA_ARGS__}, FILL_##fill, limit                                      \
-    }
-#define DST(type, ...) .dst_type = OCLORA_TYPE_##type, .dst_ne = {__VA_ARGS__}
-
 #define TIGHT 1e-11
 #define LOOSE 1e-9
 

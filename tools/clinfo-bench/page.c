@@ -109,7 +109,9 @@ static void print_speed(FILE *out, const json_t *device, bool markdown)
         snprintf(value, sizeof value, "%.4g %s", bench_number(item, "value"),
                  bench_text(item, "unit"));
         if (!json_object_get(item, "value")) snprintf(value, sizeof value, "-");
-        snprintf(more, sizeof more, "noise %.0f %%", bench_number(item, "spread_percent"));
+        const char *detail = bench_text(item, "detail");
+        snprintf(more, sizeof more, "noise %.0f %%%s%.90s", bench_number(item, "spread_percent"),
+                 *detail ? "; " : "", detail);
         print_row(out, markdown, bench_text(item, "name"), bench_text(item, "status"), value,
                   json_object_get(item, "value") ? more : bench_text(item, "detail"));
     }

@@ -119,31 +119,89 @@ static void probe_half_storage(const probe *p)
     answer(p, !code && !wrong, text);
 }
 
-static void probe_subgroups(const probe *p)
+/* The size that the driver gives when asked, 0 if it cannot be asked. */
+static size_t asked_subgroup_size(const probe *p, cl_kernel kernel)
 {
-    const char *source =
-        "#ifdef cl_khr_subgroups\n#pragma OPENCL EXTENSION cl_khr_subgroups : enable\n"
-        "#endif\n__kernel void probe(__global int *y) {\n"
-        " y[get_global_id(0)] = (int)sub_group_reduce_add(1u) ==\n"
-        "  (int)get_sub_group_size() ? (int)get_max_sub_group_size() : -1; }";
+    typedef cl_int(CL_API_CALL * query)(cl_kernel, cl_device_id, cl_kernel_sub_group_info, size_t,
+                                        const void *, size_t, void *, size_t *);
+    const size_t local = 64;
+    size_t size = 0;
+    query ask = NULL;
+    void *found = clGetExtensionFunctionAddressForPlatform(p->child->device.platform_handle,
+                                                           "clGetKernelSubGroupInfoKHR");
+    memcpy(&ask, &found, sizeof ask);
+    const int modern = strncmp(p->child->device.version, "OpenCL 1", 8) &&
+                       strncmp(p->child->device.version, "OpenCL 2.0", 10);
+    if (!ask && modern) ask = clGetKernelSubGroupInfo;
+    if (!ask || ask(kernel, p->raw->device, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE, sizeof local,
+                    &local, sizeof size, &size, NULL))
+        return 0;
+    return size;
+}
+
+/* @return the size of the groups that the kernel of these defines ran in; 0 with the reason in
+ * raw->log. */
+static int run_subgroups(const probe *p, const char *defines, size_t *asked)
+{
+    static const char source[] =
+        "#ifdef cl_khr_subgroups\n#pragma OPENCL EXTENSION cl_khr_subgroups : enable\n#endif\n"
+        "__kernel void probe(__global int *y) {\n"
+        " size_t i = get_global_id(0); int sum = 0;\n"
+        "#ifdef LOCAL\n __local int l[64]; l[get_local_id(0)] = (int)i;\n"
+        " barrier(CLK_LOCAL_MEM_FENCE); sum = l[63 - get_local_id(0)] & 0;\n#endif\n"
+        "#ifdef PRIVATE\n int v[96]; for (int k = 0; k < 96; k++) v[k] = y[(i + k) % 64];\n"
+        " for (int k = 0; k < 96; k++) sum += v[k] * v[95 - k]; sum &= 0;\n#endif\n"
+        " y[i] = sum + (sub_group_reduce_add(1) == (int)get_sub_group_size()\n"
+        "  ? (int)get_max_sub_group_size() : -1); }";
     int values[64];
+    char options[80];
+    const char *version = p->child->device.c_version;
     memset(values, 0xff, sizeof values);
-    const char *options = strstr(p->child->device.c_version, "OpenCL C 1.") ? "" : "-cl-std=CL2.0";
+    snprintf(options, sizeof options, "%s %s",
+             strstr(version, "OpenCL C 1.") ? "" : "-cl-std=CL2.0", defines);
     cl_kernel kernel = bench_raw_kernel(p->raw, source, options, "probe");
-    if (!kernel && strstr(p->child->device.c_version, "OpenCL C 3."))
-        kernel = bench_raw_kernel(p->raw, source, "-cl-std=CL3.0", "probe");
+    if (!kernel && strstr(version, "OpenCL C 3.")) {
+        snprintf(options, sizeof options, "-cl-std=CL3.0 %s", defines);
+        kernel = bench_raw_kernel(p->raw, source, options, "probe");
+    }
     cl_mem mem = bench_raw_buffer(p->raw, sizeof values, values);
-    cl_int code = kernel ? clSetKernelArg(kernel, 0, sizeof mem, &mem) : -1;
+    if (!kernel || !mem) return 0;
+    cl_int code = clSetKernelArg(kernel, 0, sizeof mem, &mem);
     if (!code) code = bench_raw_run(p->raw, kernel, 64, 64);
     if (!code)
         code = clEnqueueReadBuffer(p->raw->queue, mem, CL_TRUE, 0, sizeof values, values, 0, NULL,
                                    NULL);
-    char text[420];
-    if (code)
-        snprintf(text, sizeof text, "%s", kernel ? oclora_cl_error_name(code) : p->raw->log);
-    else
-        snprintf(text, sizeof text, "this kernel ran in subgroups of %d", values[0]);
-    answer(p, !code && values[0] > 0, text);
+    *asked = asked_subgroup_size(p, kernel);
+    for (int i = 0; i < 64 && !code; i++)
+        if (values[i] != values[0] || values[i] <= 0) code = CL_INVALID_VALUE;
+    if (code) snprintf(p->raw->log, sizeof p->raw->log, "%s", oclora_cl_error_name(code));
+    return code ? 0 : values[0];
+}
+
+/* A driver may choose another size for each kernel, and say another than it chose. */
+static void probe_subgroups(const probe *p)
+{
+    static const struct {
+        const char *name, *defines;
+    } kernels[] = {{"a small kernel", ""},
+                   {"one with local memory", "-DLOCAL"},
+                   {"one with many registers", "-DPRIVATE"}};
+    char text[420] = "";
+    bool all = true;
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
+        size_t asked = 0, used = strlen(text);
+        const int size = run_subgroups(p, kernels[i].defines, &asked);
+        all = all && size > 0;
+        snprintf(text + used, sizeof text - used, "%s%s: ", i ? "; " : "", kernels[i].name);
+        used = strlen(text);
+        if (!size)
+            snprintf(text + used, sizeof text - used, "%.100s", p->raw->log);
+        else if (asked && asked != (size_t)size)
+            snprintf(text + used, sizeof text - used, "%d, THE DRIVER SAYS %zu", size, asked);
+        else
+            snprintf(text + used, sizeof text - used, "%d", size);
+    }
+    answer(p, all, text[0] && all ? text : p->raw->log);
 }
 
 static void probe_int_dot(const probe *p)

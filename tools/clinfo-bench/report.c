@@ -121,6 +121,23 @@ static void set_shares(json_t *device)
     }
 }
 
+/* Whether a claimed dot product of bytes is an instruction of its own, or made of others. */
+static void describe_int_dot(json_t *device)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(bench_device_section(device, "speed"), i, item)
+    {
+        const double gain = bench_number(item, "value");
+        if (strcmp(bench_text(item, "name"), "int_dot_gain") || !(gain > 0)) continue;
+        json_object_set_new(item, "detail",
+                            json_string(gain > 1.2
+                                            ? "worth it: the same sums written out are slower"
+                                            : "emulated: the same sums written out are as "
+                                              "fast or faster"));
+    }
+}
+
 static void add_failed(json_t *list, const char *kernel, const char *class_name)
 {
     size_t i;
@@ -164,6 +181,7 @@ void bench_judge_device(json_t *device)
     char own[32];
     snprintf(own, sizeof own, "selftest_%s", bench_text(device, "class"));
     set_shares(device);
+    describe_int_dot(device);
     json_object_foreach(json_object_get(device, "sections"), section_name, section)
     {
         json_array_foreach(section, i, item)

@@ -41,6 +41,13 @@ typedef struct op_case {
     bool dst_is_input; /* SET_ROWS: what the destination held stays where nothing is written */
 } op_case;
 
+/* For lists of cases. */
+#define SRC(type, fill, limit, ...)                                                                \
+    {                                                                                              \
+        OCLORA_TYPE_##type, {__VA_ARGS__}, FILL_##fill, limit                                      \
+    }
+#define DST(type, ...) .dst_type = OCLORA_TYPE_##type, .dst_ne = {__VA_ARGS__}
+
 extern const op_case bench_op_cases[];
 extern const size_t bench_n_op_cases;
 

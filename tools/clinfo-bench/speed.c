@@ -87,11 +87,14 @@ static void copy_bandwidth(bench_rate *s)
 }
 
 /* Eight independent chains of multiply-adds, so that neither latency nor registers are the bound.
- */
-static void chains(bench_rate *s, const char *options, int lanes, const char *unit)
+ * @return operations a nanosecond, negative if it does not run. */
+static double chain_rate(bench_rate *s, const char *options, int lanes, double *spread)
 {
     const char *source =
         "#ifdef HALF\n#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n#endif\n"
+        "#define B(v, n) (((v) << (24 - 8 * n)) >> 24)\n"
+        "#define DOT(a, m) (B(a, 0) * B(m, 0) + B(a, 1) * B(m, 1) + B(a, 2) * B(m, 2) + \\\n"
+        "                   B(a, 3) * B(m, 3))\n"
         "__kernel void chains(__global float *y, int n, float seed) {\n"
         " V a = (V)(seed), b = a + (V)(1), c = a + (V)(2), d = a + (V)(3), e = a + (V)(4),\n"
         "   f = a + (V)(5), g = a + (V)(6), h = a + (V)(7), m = (V)(seed);\n"
@@ -105,13 +108,19 @@ static void chains(bench_rate *s, const char *options, int lanes, const char *un
     cl_float seed = 0.5f;
     cl_kernel kernel = bench_raw_kernel(&s->raw, source, options, "chains");
     cl_mem y = bench_raw_buffer(&s->raw, global * 4, NULL);
-    double spread = 0, seconds = -1;
+    double seconds = -1;
     if (kernel && y && !clSetKernelArg(kernel, 0, sizeof y, &y) &&
         !clSetKernelArg(kernel, 1, sizeof n, &n) && !clSetKernelArg(kernel, 2, sizeof seed, &seed))
-        seconds = bench_raw_time(&s->raw, kernel, global, s->cpu ? 1 : 256, s->rounds, &spread);
-    double operations = (double)global * n * 8 * 2 * lanes;
-    report(s, seconds < 0 ? -1 : operations / seconds * 1e-9, unit, spread);
+        seconds = bench_raw_time(&s->raw, kernel, global, s->cpu ? 1 : 256, s->rounds, spread);
     if (y) clReleaseMemObject(y);
+    return seconds < 0 ? -1 : (double)global * n * 8 * 2 * lanes / seconds * 1e-9;
+}
+
+static void chains(bench_rate *s, const char *options, int lanes, const char *unit)
+{
+    double spread = 0;
+    const double rate = chain_rate(s, options, lanes, &spread);
+    report(s, rate, unit, spread);
 }
 
 static void fp32_rate(bench_rate *s)
@@ -136,17 +145,35 @@ static void fp16_rate(bench_rate *s)
                "GFLOP/s");
 }
 
+#define DOT_PRODUCT                                                                                \
+    "-cl-std=CL3.0 -DV=int "                                                                       \
+    "-DSTEP(a,m)=(a+dot_4x8packed_ss_int((uint)(a),(uint)(m+7))) -DSUM(r)=(float)(r)"
+/* There is no dot product of vectors; a CPU's plain sums are of vectors. */
+#define PLAIN_DOT    "-DV=int -DSTEP(a,m)=(a+DOT(a,(m+7))) -DSUM(r)=(float)(r)"
+#define PLAIN_DOT_16 "-DV=int16 -DSTEP(a,m)=(a+DOT(a,(m+7))) -DSUM(r)=(float)(r.s0+r.s7+r.sf)"
+
 static void int8_rate(bench_rate *s)
 {
-    bool claimed = s->child->device.features & OCLORA_FEATURE_INT_DOT;
-    if (claimed)
-        chains(s,
-               "-cl-std=CL3.0 -DV=int "
-               "-DSTEP(a,m)=(a+dot_4x8packed_ss_int((uint)(a),(uint)(m+7))) -DSUM(r)=(float)(r)",
-               4, "GOP/s");
+    if (s->child->device.features & OCLORA_FEATURE_INT_DOT)
+        chains(s, DOT_PRODUCT, 4, "GOP/s");
     else
         chains(s, "-DV=int16 -DSTEP(a,m)=(a*(m+3)+a) -DSUM(r)=(float)(r.s0+r.s7+r.sf)", 16,
                "GOP/s");
+}
+
+/* Is the claimed dot product of bytes an instruction, or made of others? */
+static void int_dot_gain(bench_rate *s)
+{
+    if (!(s->child->device.features & OCLORA_FEATURE_INT_DOT)) {
+        bench_result(s->child, "skip", NULL, "an integer dot product is not claimed");
+        return;
+    }
+    double spread = 0, plain_spread = 0;
+    const double rate = chain_rate(s, DOT_PRODUCT, 4, &spread);
+    const double plain = rate < 0 ? -1
+                         : s->cpu ? chain_rate(s, PLAIN_DOT_16, 64, &plain_spread)
+                                  : chain_rate(s, PLAIN_DOT, 4, &plain_spread);
+    report(s, plain < 0 ? -1 : rate / plain, "x", spread > plain_spread ? spread : plain_spread);
 }
 
 static void launch_cost(bench_rate *s)
@@ -244,9 +271,9 @@ oclora_status bench_step_speed(bench_child *child, oclora_error *err)
         {"read_bandwidth", read_bandwidth}, {"read_bandwidth_2MiB", cached_bandwidth},
         {"copy_bandwidth", copy_bandwidth}, {"fp32_rate", fp32_rate},
         {"fp16_rate", fp16_rate},           {"int8_rate", int8_rate},
-        {"launch_cost", launch_cost},       {"round_trip", round_trip},
-        {"host_to_device", write_transfer}, {"device_to_host", read_transfer},
-        {"compile_time", compile_time},
+        {"int_dot_gain", int_dot_gain},     {"launch_cost", launch_cost},
+        {"round_trip", round_trip},         {"host_to_device", write_transfer},
+        {"device_to_host", read_transfer},  {"compile_time", compile_time},
     };
     bench_rate s = {.child = child,
                     .cpu = child->device.type == OCLORA_DEVICE_CPU,
