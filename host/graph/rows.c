@@ -54,10 +54,22 @@ static bool is_cache_write(const oclora_graph *graph, const oclora_node *node)
            index->view.ne[3] == 1 && rows->ne[1] > 0;
 }
 
-/* Adds a cache not yet known. False: more kinds of cache than can be, or counts that disagree. */
+/* All rows of the cache in their order, so that an index says which stream it means. */
+static bool is_whole_cache(const oclora_tensor *view, const oclora_tensor *cache)
+{
+    return view->buffer == cache->buffer && view->offset == cache->offset &&
+           view->type == cache->type && view->nb[1] == cache->nb[1] &&
+           view->ne[1] * view->ne[2] * view->ne[3] == cache->ne[1] * cache->ne[2] &&
+           (view->ne[2] * view->ne[3] == 1 || view->nb[2] == view->nb[1] * view->ne[1]) &&
+           (cache->ne[2] == 1 || cache->nb[2] == cache->nb[1] * cache->ne[1]);
+}
+
+/* Adds a cache not yet known. False: a part of a cache, more kinds of cache than can be, or counts
+ * that disagree. */
 static bool add_cache(oclora_row_plan *plan, const oclora_graph *graph, const oclora_node *node)
 {
     const oclora_tensor *root = &graph->tensors[graph->tensors[node->dst].root].view;
+    if (!is_whole_cache(&graph->tensors[node->dst].view, root)) return false;
     uint32_t n_tokens = (uint32_t)graph->tensors[node->src[1]].view.ne[0];
     if (plan->n_caches > 0 && plan->n_tokens != n_tokens) return false;
     plan->n_tokens = n_tokens;

@@ -6,7 +6,8 @@
  *   OTHER          anything else (a targeted matmul on such rows is refused)
  * The K cache's SET_ROWS gives the tokens' KV streams: destination row length equals its root's,
  * root is 3-D, index count = source rows = tokens, every index within ne[1] * ne[2]; stream of
- * token i = index[i] / ne[1]. All such nodes must agree. */
+ * token i = index[i] / ne[1]. All such nodes must agree, and write to the cache as a whole: an index
+ * into a view of some streams would name others. */
 #ifndef OCLORA_GRAPH_ROWS_H
 #define OCLORA_GRAPH_ROWS_H
 
@@ -41,7 +42,7 @@ typedef struct oclora_row_plan {
 } oclora_row_plan;
 
 /* Labels the graph. Depends on topology only: no tensor data is read. A graph whose K caches
- * disagree in their count of tokens has n_tokens and n_caches 0. Errors: INVALID_ARGUMENT (a number
+ * disagree in their count of tokens, or that writes to a part of one, has n_tokens and n_caches 0. Errors: INVALID_ARGUMENT (a number
  * in the graph is out of range), OUT_OF_HOST_MEMORY. */
 oclora_status oclora_row_plan_build(oclora_row_plan *out, const oclora_env *env,
                                     const oclora_graph *graph, oclora_error *err);

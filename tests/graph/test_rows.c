@@ -147,6 +147,32 @@ static void test_two_caches(void)
     free(b);
 }
 
+/* Rows that go to the cells of one stream, or to every second cell: their indices count from there.
+ */
+static void test_part_of_cache(void)
+{
+    static const struct {
+        uint64_t offset, rows, step;
+    } cases[] = {{0, 32, 1}, {0, 8, 1}, {8, 8, 1}, {8, 24, 1}, {0, 16, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        builder *b = builder_new();
+        const int32_t cache = builder_leaf(b, OCLORA_TYPE_F16, 12, 8, 4, 1);
+        const int32_t index = builder_leaf(b, OCLORA_TYPE_I64, 3, 1, 1, 1);
+        const uint64_t row = 24, step = row * cases[i].step;
+        const uint64_t ne[4] = {12, cases[i].rows, 1, 1};
+        const uint64_t nb[4] = {2, step, step * ne[1], step * ne[1]};
+        const int32_t view = builder_view(b, cache, ne, nb, row * cases[i].offset);
+        builder_set_rows(b, view, builder_leaf(b, OCLORA_TYPE_F32, 12, 3, 1, 1), index);
+        oclora_row_plan plan;
+        oclora_error err = {0};
+        CHECK_OK(oclora_row_plan_build(&plan, oclora_test_env(), &b->graph, &err), &err);
+        CHECK_INT(plan.n_caches, i == 0);
+        CHECK_INT(plan.n_tokens, i == 0 ? 3 : 0);
+        oclora_row_plan_free(&plan);
+        free(b);
+    }
+}
+
 typedef struct fixture {
     builder *b;
     builder_model m;
@@ -281,6 +307,7 @@ int main(void)
 {
     const oclora_test tests[] = {{"a llama's rows", test_llama},
                                  {"two caches", test_two_caches},
+                                 {"part of a cache", test_part_of_cache},
                                  {"rows that cannot be known", test_refused},
                                  {"rows that can be followed", test_followed},
                                  {"graphs that are not graphs", test_bad_graphs}};
