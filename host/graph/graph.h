@@ -88,7 +88,7 @@ typedef struct oclora_graph_tensor {
     int32_t root;                /* tensor this one views (transitively), itself if none */
     int32_t producer;            /* node that writes it, -1 for leaves */
     uint32_t flags;              /* OCLORA_TENSOR_* */
-    uint32_t reserved;
+    uint32_t weight_id; /* of `weight`: its record may have taken the address of one that is gone */
 } oclora_graph_tensor;
 enum {
     OCLORA_TENSOR_INPUT = 1u << 0,

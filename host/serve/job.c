@@ -45,6 +45,22 @@ static oclora_status check_spec(const oclora_engine *engine, const oclora_job_sp
     return OCLORA_OK;
 }
 
+/* Rows of y would be written while others still read x. */
+static oclora_status check_apart(const oclora_job_spec *spec, oclora_error *err)
+{
+    const oclora_weight *weight = spec->layer->weight;
+    const uint64_t x_bytes = (uint64_t)spec->n_rows * weight->d_in * sizeof(float);
+    const uint64_t y_bytes = (uint64_t)spec->n_rows * weight->d_out * sizeof(float);
+    const uint64_t low = spec->x_offset < spec->y_offset ? spec->x_offset : spec->y_offset;
+    const uint64_t apart =
+        spec->x_offset < spec->y_offset ? spec->y_offset - low : spec->x_offset - low;
+    if (spec->x_mem == NULL || spec->x_mem != spec->y_mem ||
+        apart >= (spec->x_offset < spec->y_offset ? x_bytes : y_bytes))
+        return OCLORA_OK;
+    return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "layer '%s': x and y overlap in one cl_mem",
+                       weight->name);
+}
+
 static oclora_tensor rows_of(oclora_buffer *buffer, uint64_t offset, uint32_t width, uint32_t rows)
 {
     const uint64_t row = (uint64_t)width * sizeof(float);
@@ -93,6 +109,7 @@ oclora_status oclora_job_submit(oclora_job **out, oclora_engine *engine,
                                 const oclora_job_spec *spec, oclora_error *err)
 {
     OCLORA_TRY(check_spec(engine, spec, err));
+    OCLORA_TRY(check_apart(spec, err));
     oclora_job_spec own = *spec;
     if (own.x != NULL) own.x_offset = 0;
     if (own.y != NULL) own.y_offset = 0;

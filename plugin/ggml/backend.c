@@ -62,10 +62,13 @@ static oclora_status compute(backend *own, struct ggml_cgraph *graph, oclora_err
     OCLORA_TRY(find_map(own, &map, err));
     OCLORA_TRY(oclora_ggml_translate(&own->translator, graph, &translated, err));
     OCLORA_TRY(oclora_ggml_device_settle(own->device, err));
-    if (map != NULL && own->translator.foreign && oclora_session_is_mapped(map))
-        return oclora_fail(err, OCLORA_SESSION_CONFLICT,
-                           "the model's weights were loaded under another session than the "
-                           "adapters; bind the session before loading the model");
+    if (map != NULL && own->translator.foreign) {
+        if (oclora_session_is_mapped(map))
+            return oclora_fail(err, OCLORA_SESSION_CONFLICT,
+                               "the model's weights were loaded under another session than the "
+                               "adapters; bind the session before loading the model");
+        map = NULL; /* one that is made from here on must not meet this graph either */
+    }
     if (translated.n_nodes == 0) return OCLORA_OK;
     own->ran = map != NULL;
     return oclora_runner_run(own->runner, map, &translated, err);

@@ -149,6 +149,7 @@ static oclora_status find_weight(oclora_ggml_translator *tr, const struct ggml_t
      * cannot be computed, and must not be left out either. */
     if (overlap && index == 0 && (op == OCLORA_OP_MUL_MAT || op == OCLORA_OP_MUL_MAT_ID)) {
         tensor->weight = oclora_ggml_record_first(buffer, tensor->view.offset);
+        tensor->weight_id = tensor->weight->id;
         tensor->flags |= OCLORA_TENSOR_WEIGHT;
         if (buffer->session->part[tr->device->index].base != tr->base) tr->foreign = true;
     }

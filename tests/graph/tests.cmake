@@ -3,5 +3,5 @@ foreach(name graph_runner graph_fuse)
     set_tests_properties(${name} PROPERTIES LABELS device)
 endforeach()
 # Who owns which row, and what is refused where that is not known.
-set_tests_properties(graph_rows graph_session PROPERTIES LABELS "unit;tenant")
+set_tests_properties(graph_rows graph_plan graph_session PROPERTIES LABELS "unit;tenant")
 set_tests_properties(graph_runner op_linear PROPERTIES LABELS "device;tenant")

@@ -218,6 +218,9 @@ static void foreign_on(uint32_t device, uint32_t device_class)
         CHECK_CONTAINS(msg.text, "another cl_context");
         call.x_mem = p.x;
         WANT_OK(api->linear(&call, &msg));
+        call.x_mem = p.y; /* the rows would be written over those still to be read */
+        WANT(api->linear(&call, &msg), OCLORA_INVALID_ARGUMENT);
+        CHECK_CONTAINS(msg.text, "overlap");
     }
     world_close(&w);
     close_program(&other);
