@@ -209,7 +209,7 @@ static oclora_status load_pair(oclora_adapter_image **out, const oclora_env *env
     oclora_hash_job job;
     oclora_hash_start(&job, tensors->data, tensors->size);
     if (status == OCLORA_OK) status = load_tensors(&load, tensors, err);
-    if (status == OCLORA_OK && task != NULL && load.image->n_tasks == 1)
+    if (status == OCLORA_OK && task != NULL && !load.has_tasks)
         status = oclora_fail(err, OCLORA_INVALID_ARGUMENT,
                              "#task=%.32s given, but the adapter holds one task only", task);
     status = hash_image(load.image, text, &job, status, err);
@@ -346,12 +346,15 @@ oclora_status oclora_adapter_load(oclora_adapter_image **out, const oclora_env *
     memcpy(place, path, length);
     place[length] = '\0';
     if (stat(place, &info) != 0)
-        return oclora_fail(err, OCLORA_FILE_NOT_FOUND, "adapter %s does not exist", place);
+        return oclora_fail(err, OCLORA_FILE_NOT_FOUND, "adapter %s does not exist",
+                           oclora_path_shown(place));
     if (task != NULL) task += sizeof mark - 1;
     oclora_status status =
         S_ISDIR(info.st_mode) ? load_folder(out, env, place, store, task, 0, err)
         : task != NULL        ? oclora_fail(err, OCLORA_INVALID_ARGUMENT,
                                             "a GGUF or compact file holds one adapter, without #task")
                               : load_file(out, env, place, store, err);
-    return status == OCLORA_OK ? status : oclora_error_prefix(err, status, "adapter %s", place);
+    return status == OCLORA_OK
+               ? status
+               : oclora_error_prefix(err, status, "adapter %s", oclora_path_shown(place));
 }

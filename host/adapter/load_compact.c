@@ -235,8 +235,6 @@ static oclora_status check_module(const oclora_module *m, oclora_error *err)
     if ((m->scale != NULL) != (m->rank != 0))
         return oclora_fail(err, OCLORA_MISSING_TENSOR, "rank %u and its scale do not go together",
                            (unsigned)m->rank);
-    if (m->rank == 0 && m->core != NULL)
-        return oclora_fail(err, OCLORA_FILE_FORMAT, "a core without a rank");
     if (m->n_mul != 0 && (m->rank != 0 || (m->mul_u == NULL && m->mul_v == NULL)))
         return oclora_fail(err, OCLORA_FILE_FORMAT, "n_mul does not fit the other parts");
     if (m->magnitude != NULL && (m->rank == 0 || m->group != 1 || m->core != NULL || m->d_in == 0 ||

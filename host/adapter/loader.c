@@ -33,7 +33,7 @@ oclora_status oclora_load_task(oclora_load *load, uint32_t n_tasks, uint32_t *ta
                                oclora_error *err)
 {
     char *end = NULL;
-    const char *text = load->task_text;
+    const char *text = load->task_text != NULL || n_tasks != 1 ? load->task_text : "0";
     unsigned long value =
         text != NULL && *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
     if (end == NULL || *end != '\0' || value >= n_tasks)
@@ -42,6 +42,7 @@ oclora_status oclora_load_task(oclora_load *load, uint32_t n_tasks, uint32_t *ta
                            "its path",
                            (unsigned)n_tasks, (unsigned)n_tasks - 1);
     *task = (uint32_t)value;
+    load->has_tasks = true;
     load->image->task = *task;
     load->image->n_tasks = n_tasks;
     return OCLORA_OK;

@@ -48,6 +48,7 @@ struct oclora_load {
     oclora_safetensors file;
     uint32_t store;
     const char *task_text; /* what follows "#task=", or NULL */
+    bool has_tasks;        /* the kind asked for one, if only of one */
     oclora_adapter_image *image;
     const oclora_file_tensor *globals[OCLORA_PARTS_MAX];
 };
@@ -55,8 +56,8 @@ struct oclora_load {
 /* NULL for an unknown peft_type. */
 const oclora_kind_loader *oclora_kind_loader_find(const char *peft_type);
 
-/* The task chosen by "#task=N", checked against `n_tasks`; recorded in the image. Errors:
- * INVALID_ARGUMENT (none or no such task; the text says how to choose). */
+/* The task chosen by "#task=N", or the only one; checked against `n_tasks`, recorded in the image.
+ * Errors: INVALID_ARGUMENT (none or no such task; the text says how to choose). */
 oclora_status oclora_load_task(oclora_load *load, uint32_t n_tasks, uint32_t *task,
                                oclora_error *err);
 

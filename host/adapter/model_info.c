@@ -1,5 +1,6 @@
 #include "host/adapter/load.h"
 #include "host/file/gguf.h"
+#include "host/file/map.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,5 +55,7 @@ oclora_status oclora_model_info_read(oclora_model_info *out, const oclora_env *e
     if (status == OCLORA_OK) status = read_info(out, file, err);
     oclora_gguf_free(file);
     oclora_map_close(&map);
-    return status == OCLORA_OK ? status : oclora_error_prefix(err, status, "model %s", path);
+    return status == OCLORA_OK
+               ? status
+               : oclora_error_prefix(err, status, "model %s", oclora_path_shown(path));
 }

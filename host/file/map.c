@@ -8,6 +8,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+const char *oclora_path_shown(const char *path)
+{
+    enum { SHOWN = 100 };
+    const size_t length = strlen(path);
+    if (length > SHOWN) path += length - SHOWN;
+    while (((unsigned char)*path & 0xc0) == 0x80) path++; /* not from within a character */
+    return path;
+}
+
 static oclora_status map_descriptor(oclora_map *out, int fd, const char *path, oclora_error *err)
 {
     struct stat info;
@@ -33,9 +42,10 @@ static oclora_status map_descriptor(oclora_map *out, int fd, const char *path, o
 oclora_status oclora_map_open(oclora_map *out, const char *path, oclora_error *err)
 {
     /* Without O_NONBLOCK a FIFO in place of the file would hang the host. */
+    const char *shown = oclora_path_shown(path);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return oclora_fail(err, OCLORA_FILE_NOT_FOUND, "%s: %s", path, strerror(errno));
-    oclora_status status = map_descriptor(out, fd, path, err);
+    if (fd < 0) return oclora_fail(err, OCLORA_FILE_NOT_FOUND, "%s: %s", shown, strerror(errno));
+    oclora_status status = map_descriptor(out, fd, shown, err);
     close(fd);
     return status;
 }

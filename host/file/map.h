@@ -13,6 +13,9 @@ typedef struct oclora_map {
     void *base; /* owned; NULL when the bytes belong to the caller */
 } oclora_map;
 
+/* The end of a path for a text, in which a long one would leave no room for what is wrong. */
+const char *oclora_path_shown(const char *path);
+
 /* Errors: FILE_NOT_FOUND, FILE_READ (not a regular file, or mmap failed). */
 oclora_status oclora_map_open(oclora_map *out, const char *path, oclora_error *err);
 void oclora_map_close(oclora_map *map); /* zeroed maps are allowed */

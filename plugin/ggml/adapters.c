@@ -157,7 +157,7 @@ oclora_status oclora_ggml_session_load(struct oclora_ggml_session *session, cons
     oclora_status status = add_image(session, name, image, err);
     if (status == OCLORA_OK) return OCLORA_OK;
     oclora_adapter_image_destroy(image);
-    return oclora_error_prefix(err, status, "adapter '%s' (%s)", name, path);
+    return oclora_error_prefix(err, status, "adapter '%s' (%s)", name, oclora_path_shown(path));
 }
 
 oclora_status oclora_ggml_session_resolve(struct oclora_ggml_session *session,

@@ -95,7 +95,8 @@ static void expect_path(const char *path, oclora_status status, const char *text
     oclora_error err = {0};
     CHECK_STATUS(oclora_adapter_load(&image, oclora_test_env(), path, 0, &err), status, &err);
     CHECK_CONTAINS(err.text, text);
-    CHECK(image == NULL);
+    CHECK((image == NULL) == (status != OCLORA_OK));
+    oclora_adapter_image_destroy(image);
 }
 
 static void test_folders(void)
@@ -124,6 +125,64 @@ static void test_folders(void)
     CHECK_STATUS(oclora_adapter_load(&image, oclora_test_env(), folder, 9, &err),
                  OCLORA_INVALID_ARGUMENT, &err);
     oclora_bytes_free(&bytes);
+    remove_folder(folder);
+}
+
+/* A folder with one adapter of several tasks. */
+static void test_tasks(void)
+{
+    static const struct {
+        const char *config, *tensors, *task;
+        oclora_status status;
+        const char *text;
+    } cases[] = {
+        {KIND("MTL_LORA", ",\"r\":2,\"lora_alpha\":1,\"B_scale\":0"), MTL "q.lora_lambdas:2x2",
+         "#task=1", OCLORA_FILE_FORMAT, "B_scale 0 is no temperature"},
+        {KIND("MTL_LORA", ",\"r\":2,\"lora_alpha\":1"), MTL "q.lora_lambdas:2x2", "#task=2",
+         OCLORA_INVALID_ARGUMENT, "holds 2 tasks"},
+        {KIND("MTL_LORA", ",\"r\":2,\"lora_alpha\":1"), MTL "q.lora_lambdas:2x2", "#task=1x",
+         OCLORA_INVALID_ARGUMENT, "holds 2 tasks"},
+        {KIND("MTL_LORA", ",\"r\":2,\"lora_alpha\":1"), MTL1, "#task=1", OCLORA_INVALID_ARGUMENT,
+         "holds 1 tasks"},
+        {KIND("MTL_LORA", ",\"r\":2,\"lora_alpha\":1"), MTL1, "#task=0", OCLORA_OK, ""},
+        {KIND("MTL_LORA", ",\"r\":2,\"lora_alpha\":1"), MTL1, "", OCLORA_OK, ""},
+    };
+    char folder[256], path[512];
+    oclora_make_folder(folder, sizeof folder, "tasks");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        oclora_bytes bytes = oclora_make_safetensors(cases[i].tensors);
+        write_text(folder, "adapter_config.json", cases[i].config);
+        snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+        CHECK(oclora_write_file(path, bytes.data, bytes.size));
+        snprintf(path, sizeof path, "%s%s", folder, cases[i].task);
+        expect_path(path, cases[i].status, cases[i].text);
+        oclora_bytes_free(&bytes);
+    }
+    remove_folder(folder);
+}
+
+/* Paths at the edge of what the system takes, and a task of a file. */
+static void test_paths(void)
+{
+    enum { ROOM = 4096 };
+    char folder[256], path[ROOM + 16];
+    oclora_make_folder(folder, sizeof folder, "paths");
+    size_t length = strlen(folder);
+    memcpy(path, folder, length);
+    while (length + 2 < ROOM - 4) {
+        memcpy(path + length, "/.", 2);
+        length += 2;
+    }
+    path[length] = '\0';
+    expect_path(path, OCLORA_INVALID_ARGUMENT, "is too long");
+    memset(path, 'x', ROOM);
+    path[ROOM] = '\0';
+    expect_path(path, OCLORA_INVALID_ARGUMENT, "is too long");
+    write_text(folder, "adapter_config.json", "");
+    snprintf(path, sizeof path, "%s/adapter_config.json#task=0", folder);
+    expect_path(path, OCLORA_INVALID_ARGUMENT, "without #task");
+    path[strlen(path) - strlen("#task=0")] = '\0';
+    expect_path(path, OCLORA_FILE_FORMAT, "not a GGUF file");
     remove_folder(folder);
 }
 
@@ -187,10 +246,9 @@ static void test_mutations(void)
 
 int main(void)
 {
-    static const oclora_test tests[] = {{"storage", test_storage},
-                                        {"narrow", test_narrow},
-                                        {"folders", test_folders},
-                                        {"sets", test_sets},
+    static const oclora_test tests[] = {{"storage", test_storage},    {"narrow", test_narrow},
+                                        {"folders", test_folders},    {"sets", test_sets},
+                                        {"tasks", test_tasks},        {"paths", test_paths},
                                         {"mutations", test_mutations}};
     return oclora_test_main("load", tests, sizeof tests / sizeof tests[0]);
 }

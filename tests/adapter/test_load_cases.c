@@ -1,7 +1,11 @@
 /* What loaders refuse, by name, and the good neighbours of what they refuse. */
 #include "load_cases.h"
 
+#include "host/adapter/convert.h"
+#include "host/adapter/loader.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 
 static const struct {
     const char *config;
@@ -77,6 +81,10 @@ static const struct {
     {LORA(",\"use_dora\":true"), AB " q.lora_magnitude_vector:3", OCLORA_SHAPE_MISMATCH,
      "lora_magnitude_vector has 3"},
     {LORA(""), AB " q.lora_magnitude_vector:4", OCLORA_MODULE_MISMATCH, "use_dora"},
+    {LORA(",\"use_qalora\":true,\"lora_bias\":true"), AB, OCLORA_NOT_SUPPORTED,
+     "use_qalora with lora_bias"},
+    {"{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":1e300,\"target_modules\":[\"q\"]}", AB,
+     OCLORA_NOT_FINITE, "scale"},
     /* QA-LoRA */
     {KIND("QALORA", ",\"r\":2,\"qalora_group_size\":0,\"qalora_pool\":\"avg\""), AB,
      OCLORA_SHAPE_MISMATCH, "group"},
@@ -183,6 +191,15 @@ static const struct {
     {KIND("METEORA", ",\"r\":2,\"lora_alpha\":1,\"router_temperature\":0"),
      "q.lora_A.weight:4x6 q.lora_B.weight:5x4 q.moe_gate.weight:2x6", OCLORA_FILE_FORMAT,
      "temperature"},
+    {KIND("METEORA", ",\"adapters\":[\"a\",\"b\"],\"r\":{\"a\":2},\"top_k\":1"),
+     "q.lora_A.weight:4x6 q.lora_B.weight:5x4 q.moe_gate.weight:2x6", OCLORA_RANK_MISMATCH,
+     "r has no number for adapter 1"},
+    {KIND("METEORA", ",\"top_k\":1"),
+     "q.lora_A.weight:257x6 q.lora_B.weight:5x257 q.moe_gate.weight:257x6", OCLORA_NOT_SUPPORTED,
+     "257 experts"},
+    {KIND("METEORA", ",\"top_k\":1"),
+     "q.lora_A.weight:1200x2 q.lora_B.weight:2x1200 q.moe_gate.weight:2x2", OCLORA_NOT_SUPPORTED,
+     "rank 1200 is over 1024"},
     /* conditional MixLoRA */
     {MIX_CONFIG(""), "q.lora_A.0:1x6 q.lora_B.0:1x4 " GATES2, OCLORA_MISSING_TENSOR, "2 experts"},
     {MIX_CONFIG(""), "q.lora_A.0:1x6 q.lora_A.2:1x6 q.lora_B.0:1x4 q.lora_B.1:1x4 " GATES2,
@@ -209,6 +226,8 @@ static const struct {
     /* multiplicative kinds */
     {KIND("FLORA", ",\"r\":2"), "q.flora_A:2x4", OCLORA_MISSING_TENSOR, "q.flora_B"},
     {KIND("FLORA", ",\"r\":2"), "q.flora_A:2x4 q.flora_B:6x3", OCLORA_RANK_MISMATCH, "rank 3"},
+    {KIND("FLORA", ",\"r\":257"), "q.flora_A:257x4 q.flora_B:6x257", OCLORA_NOT_SUPPORTED,
+     "rank 257 is over 255"},
     {KIND("FLORA", ",\"r\":3"), "q.flora_A:2x4 q.flora_B:6x2", OCLORA_RANK_MISMATCH, "says 3"},
     {KIND("FLORA", ",\"r\":2,\"flora_reduction\":\"max\""), "q.flora_A:2x4 q.flora_B:6x2",
      OCLORA_NOT_SUPPORTED, "flora_reduction"},
@@ -276,11 +295,66 @@ static void test_accepts(void)
     }
 }
 
+/* More parts than a kind may have. */
+static void test_many_parts(void)
+{
+    static const struct {
+        const char *config;
+        int count;
+        const char *a, *b; /* behind the number */
+        const char *text;
+    } cases[] = {
+        {KIND("MELORA", ",\"r\":1,\"lora_alpha\":1"), 65, ".weight:1x2", ".weight:2x1",
+         "65 blocks"},
+        {KIND("MIXLORA_CONDITIONAL", ",\"r\":1,\"n_experts\":257"), 257, ":1x2", ":1x2",
+         "257 experts"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *tensors = malloc(64 * (size_t)cases[i].count);
+        oclora_adapter_image *image = NULL;
+        oclora_error err = {0};
+        size_t used = 0;
+        if (!CHECK(tensors != NULL)) return;
+        for (int n = 0; n < cases[i].count; n++)
+            used += (size_t)snprintf(tensors + used, 64, "q.lora_A.%d%s q.lora_B.%d%s ", n,
+                                     cases[i].a, n, cases[i].b);
+        tensors[used - 1] = '\0';
+        CHECK_STATUS(load(&image, cases[i].config, tensors, 0, &err), OCLORA_NOT_SUPPORTED, &err);
+        CHECK_CONTAINS(err.text, cases[i].text);
+        free(tensors);
+    }
+}
+
+/* What no file reaches, since views are checked before. */
+static void test_guards(void)
+{
+    oclora_matrix matrix = {0};
+    oclora_error err = {0};
+    oclora_adapter_image *image = NULL;
+    oclora_factor factor = {0};
+    float value = 1.0f;
+    const oclora_file_tensor tensor = {
+        .name = "t", .type = OCLORA_TYPE_F32, .data = (const uint8_t *)&value};
+    const oclora_view empty = {&tensor, 0, 0, 1}, wide = {&tensor, 0, 1, OCLORA_DIM_MAX + 1};
+    const oclora_env *env = oclora_test_env();
+    CHECK_STATUS(oclora_matrix_create(&matrix, env, 0, 1, &err), OCLORA_SHAPE_MISMATCH, &err);
+    CHECK_STATUS(oclora_matrix_create(&matrix, env, 1, OCLORA_DIM_MAX + 1, &err),
+                 OCLORA_SHAPE_MISMATCH, &err);
+    CHECK_OK(oclora_image_create(&image, env, &err), &err);
+    CHECK_STATUS(oclora_image_factor_of(image, &factor, empty, false, 0, &err),
+                 OCLORA_SHAPE_MISMATCH, &err);
+    CHECK_STATUS(oclora_image_factor_of(image, &factor, wide, true, 0, &err), OCLORA_SHAPE_MISMATCH,
+                 &err);
+    oclora_adapter_image_destroy(image);
+}
+
 int main(void)
 {
     static const oclora_test tests[] = {
         {"rejections", test_rejects},
         {"their good neighbours", test_accepts},
+        {"more parts than a kind may have", test_many_parts},
+        {"guards", test_guards},
     };
     return oclora_test_main("adapter_load_cases", tests, sizeof tests / sizeof tests[0]);
 }

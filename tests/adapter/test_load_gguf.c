@@ -125,6 +125,12 @@ static void test_rejects(void)
     for (int i = 0; i < 20; i++) oclora_bytes_number(&maker.data, 0, 8);
     oclora_gguf_add_matrix(&maker, "w.weight.lora_b", 8, 1);
     expect(&maker, OCLORA_UNSUPPORTED_DTYPE, "w.weight.lora_a");
+    char name[300];
+    memset(name, 'w', sizeof name);
+    strcpy(name + 249, ".lora_a"); /* with a longer end, of 256 bytes */
+    oclora_gguf_add_f32(&maker, "adapter.lora.alpha", 6.0f);
+    oclora_gguf_add_matrix(&maker, name, 3, 8);
+    expect(&maker, OCLORA_FILE_FORMAT, "a tensor name is over 248 bytes long");
     discard(&maker);
     CHECK_INT(oclora_test_live_allocations(), 0);
 }
@@ -167,6 +173,33 @@ static void test_model_info(void)
     CHECK_INT(info.n_head_kv, 3);
     add_counts(&maker, false);
     check_info(&maker, &info, OCLORA_METADATA_MISSING, "llama.attention.head_count");
+    check_info(&maker, &info, OCLORA_METADATA_MISSING, "general.architecture");
+    static const struct {
+        const char *key;
+        uint32_t type;
+        uint64_t bits;
+        size_t size;
+    } bad[] = {{"llama.block_count", 4, 0, 4},
+               {"llama.block_count", 6, 0x3f800000, 4},
+               {"llama.block_count", 5, 0xffffffff, 4},
+               {"llama.block_count", 10, 1ull << 32, 8},
+               {"llama.embedding_length", 7, 1, 1},
+               {"llama.attention.head_count_kv", 11, UINT64_MAX, 8}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        oclora_gguf_add_text(&maker, "general.architecture", "llama");
+        if (i < 4) oclora_gguf_add_number(&maker, "llama.embedding_length", 4, 576, 4);
+        if (i >= 4) oclora_gguf_add_number(&maker, "llama.block_count", 0, 30, 1);
+        if (i >= 5) oclora_gguf_add_number(&maker, "llama.embedding_length", 3, 576, 2);
+        oclora_gguf_add_number(&maker, "llama.attention.head_count", 1, 9, 1);
+        oclora_gguf_add_number(&maker, bad[i].key, bad[i].type, bad[i].bits, bad[i].size);
+        check_info(&maker, &info, OCLORA_METADATA_MISSING, bad[i].key);
+    }
+    oclora_gguf_add_number(&maker, "general.architecture", 4, 1, 4);
+    check_info(&maker, &info, OCLORA_METADATA_MISSING, "general.architecture");
+    oclora_gguf_add_text(&maker, "general.architecture", "");
+    check_info(&maker, &info, OCLORA_METADATA_MISSING, "general.architecture");
+    oclora_gguf_add_text(&maker, "general.architecture",
+                         "an architecture whose name is longer than any that there is, by far");
     check_info(&maker, &info, OCLORA_METADATA_MISSING, "general.architecture");
     oclora_error err = {0};
     CHECK_STATUS(oclora_model_info_read(&info, oclora_test_env(), "/nowhere/model.gguf", &err),

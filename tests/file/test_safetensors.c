@@ -95,6 +95,35 @@ static void test_rejects(void)
     }
 }
 
+static void test_lengths(void)
+{
+    static const struct {
+        uint64_t announced;
+        size_t size;
+        oclora_status status;
+        const char *text;
+    } cases[] = {
+        {0, 0, OCLORA_FILE_TRUNCATED, "0 bytes are no safetensors file"},
+        {2, 7, OCLORA_FILE_TRUNCATED, "7 bytes are no safetensors file"},
+        {3, 10, OCLORA_FILE_TRUNCATED, "announces 3 bytes, the file has 2"},
+        {UINT64_MAX, 10, OCLORA_FILE_FORMAT, "not a safetensors file"},
+        {100000001, 10, OCLORA_FILE_FORMAT, "not a safetensors file"},
+        {0, 10, OCLORA_FILE_FORMAT, "not a safetensors directory"},
+        {1, 10, OCLORA_FILE_FORMAT, "not JSON"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        oclora_bytes bytes = {NULL, 0};
+        oclora_bytes_number(&bytes, cases[i].announced, 8);
+        oclora_bytes_add(&bytes, "{}", 2);
+        bytes.size = cases[i].size;
+        oclora_safetensors file = {0};
+        oclora_error err = {0};
+        CHECK_STATUS(parse(&bytes, &file, &err), cases[i].status, &err);
+        CHECK_CONTAINS(err.text, cases[i].text);
+        oclora_bytes_free(&bytes);
+    }
+}
+
 /* Every prefix of a good file is refused. */
 static void test_every_truncation(void)
 {
@@ -153,6 +182,7 @@ int main(void)
     static const oclora_test tests[] = {{"reads what was written", test_reads_what_was_written},
                                         {"metadata", test_metadata},
                                         {"rejects", test_rejects},
+                                        {"lengths", test_lengths},
                                         {"every truncation", test_every_truncation},
                                         {"dense header", test_dense_header},
                                         {"mutations", test_mutations}};

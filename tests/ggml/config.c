@@ -196,6 +196,15 @@ static void test_no_file(void)
     strcat(path, "/empty");
     CHECK(oclora_write_file(path, "", 0));
     read_bad(path, OCLORA_INVALID_ARGUMENT, "not JSON");
+    CHECK(oclora_write_file(path, "[1]", 3));
+    read_bad(path, OCLORA_INVALID_ARGUMENT, "not a JSON object");
+    char *dense = malloc(1 << 20);
+    if (!CHECK(dense != NULL)) return;
+    memset(dense, '[', 1 << 20);
+    CHECK(oclora_write_file(path, dense, 1 << 20));
+    read_bad(path, OCLORA_INVALID_ARGUMENT, "larger than any configuration, or denser than one");
+    free(dense);
+    remove(path);
 }
 
 int main(void)

@@ -148,9 +148,21 @@ bool oclora_check_int(long long actual, long long expected, const char *what, co
                   expected);
 }
 
+/* Every refusal that a test asked for, to the file that OCLORA_TEST_REFUSALS names: what no test asks
+ * for is found by tests/adapter/named_errors.py. */
+static void keep_refusal(oclora_status status, const oclora_error *err)
+{
+    const char *path = getenv("OCLORA_TEST_REFUSALS");
+    FILE *file = path != NULL && err != NULL && status != OCLORA_OK ? fopen(path, "a") : NULL;
+    if (file == NULL) return;
+    fprintf(file, "%s %s\n", oclora_status_name(status), err->text);
+    fclose(file);
+}
+
 bool oclora_check_status(oclora_status actual, oclora_status expected, const oclora_error *err,
                          const char *what, const char *file, int line)
 {
+    if (actual == expected) keep_refusal(actual, err);
     return report(actual == expected, file, line, "%s gave %s, expected %s%s%s", what,
                   oclora_status_name(actual), oclora_status_name(expected),
                   err && actual ? ": " : "", err && actual ? err->text : "");
