@@ -242,6 +242,8 @@ static void bias_and_refusals(const oclora_test_device *device)
     oclora_buffer *bias = NULL;
     float values[16], plain[2 * (16 + WORLD_PAD)], biased[2 * (16 + WORLD_PAD)];
     oclora_test_fill(values, 16);
+    oclora_test_poison(plain, sizeof plain);
+    CHECK_OK(oclora_stream_write(device->stream, w.y_buffer, 0, plain, sizeof plain, &err), &err);
     CHECK_OK(oclora_buffer_create(&bias, device->context, sizeof values, &err), &err);
     CHECK_OK(oclora_stream_write(device->stream, bias, 0, values, sizeof values, &err), &err);
     CHECK_OK(
