@@ -1,6 +1,6 @@
-/* quirks.h - what is known to be wrong with a driver, as data. Each entry is a fact with its source, and
- * a way to retest it; a passing self-test of clinfo-bench on the very device lifts it, a failing one
- * disables the kernel without any entry. No OpenCL here. */
+/* quirks.h - what is known to be wrong with a driver, as data. Each entry is a fact with its
+ * source, and a way to retest it; a passing self-test of clinfo-bench on the very device lifts it,
+ * a failing one disables the kernel without any entry. No OpenCL here. */
 #ifndef OCLORA_CORE_QUIRKS_H
 #define OCLORA_CORE_QUIRKS_H
 
@@ -9,15 +9,17 @@
 
 enum {
     OCLORA_QUIRK_FEATURE = 1, /* a feature is not used; subject: fp16, fp64, subgroups, ... */
-    OCLORA_QUIRK_KERNEL = 2,  /* a kernel is not launched; subject: "file" or "file:part of defines" */
-    OCLORA_QUIRK_REFUSE = 3,  /* no context is made on the device */
-    OCLORA_QUIRK_ALLOC = 4,   /* the largest allocation is `limit` bytes */
-    OCLORA_QUIRK_BINARIES = 5 /* built kernels are not kept on disk; holds also where quirks are ignored */
+    OCLORA_QUIRK_KERNEL =
+        2, /* a kernel is not launched; subject: "file" or "file:part of defines" */
+    OCLORA_QUIRK_REFUSE = 3, /* no context is made on the device */
+    OCLORA_QUIRK_ALLOC = 4,  /* the largest allocation is `limit` bytes */
+    OCLORA_QUIRK_BINARIES =
+        5 /* built kernels are not kept on disk; holds also where quirks are ignored */
 };
 
 typedef struct oclora_quirk {
     const char *id;
-    const char *platform;    /* parts of the device's own texts, case ignored; "" = any */
+    const char *platform; /* parts of the device's own texts, case ignored; "" = any */
     const char *vendor;
     const char *device;
     uint32_t type;           /* OCLORA_DEVICE_*, 0 = any */
@@ -27,8 +29,9 @@ typedef struct oclora_quirk {
     const char *subject;
     uint64_t limit;
     const char *citation;
-    const char *retest;      /* the item of clinfo-bench that lifts it: "probe NAME", "kernel FILE",
-                                "device" (everything passes), or "" = none does */
+    const char *retest; /* the item of clinfo-bench that lifts it: "probe NAME", "kernel FILE",
+                           "device" (everything passes); "by hand: ..." says how where no
+                           item does */
 } oclora_quirk;
 
 /* Ends with an entry whose id is NULL. */
@@ -47,8 +50,8 @@ uint32_t oclora_feature_of_name(const char *name);
 const char *oclora_quirk_effect_name(uint32_t effect); /* "kernel disabled"; never NULL */
 
 /* Whether OCLORA_IGNORE_QUIRKS, whose value is `list` (NULL = unset), names the quirk: "1" (or any
- * other text without an id in it) ignores all, a list of ids with commas only those, "" and "0" none.
- * `id` "": whether all are ignored. */
+ * other text without an id in it) ignores all, a list of ids with commas only those, "" and "0"
+ * none. `id` "": whether all are ignored. */
 bool oclora_quirk_ignored(const char *list, const char *id);
 
 /* Whether `subject` ("file" or "file:part") speaks of this kernel file and defines. */

@@ -83,6 +83,8 @@ static void test_every_entry_is_whole(void)
         CHECK(quirk->citation[0] != '\0');
         CHECK(strlen(quirk->citation) < 160); /* an error's text holds it whole */
         CHECK(quirk->platform[0] || quirk->vendor[0]);
+        CHECK(!strncmp(quirk->retest, "probe ", 6) || !strncmp(quirk->retest, "kernel ", 7) ||
+              !strncmp(quirk->retest, "by hand: ", 9) || !strcmp(quirk->retest, "device"));
         if (quirk->effect == OCLORA_QUIRK_FEATURE)
             CHECK(oclora_feature_of_name(quirk->subject) != 0);
         if (quirk->effect == OCLORA_QUIRK_ALLOC) CHECK(quirk->limit > 0);

@@ -28,7 +28,7 @@ if(TARGET oclora)
     set_tests_properties(plugin_abi PROPERTIES LABELS "unit;abi" TIMEOUT 120 SKIP_RETURN_CODE 77)
 
     add_test(NAME plugin_install COMMAND sh "${CMAKE_CURRENT_SOURCE_DIR}/plugin/test_install.sh"
-        "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")
+        "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}" "${OCLORA_LLAMA_DIR}")
     set_tests_properties(plugin_install PROPERTIES LABELS "device;abi" TIMEOUT 120)
     foreach(seed IN ITEMS 2 3 4)
         add_test(NAME plugin_golden_seed_${seed} COMMAND sh

@@ -10,6 +10,10 @@ import sys
 import tempfile
 import unittest
 
+SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+sys.path.insert(0, os.path.join(SOURCE, "tools", "lib"))
+import isa  # noqa: E402  (found through the path above)
+
 BENCH = None
 DEVICE = "0"
 TYPES = range(11)  # f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_K, q5_K, q6_K: OCLORA_TYPE_MAP
@@ -64,6 +68,7 @@ class Coverage(unittest.TestCase):
         files = {text.split(":")[0] for text in coverage["launched"]}
         for item in items.values():  # what would be disabled is a file that there is
             self.assertIn(item["kernel"].split(":")[0], files, item["name"])
+        return coverage["launched"]
 
     def test_every_file_is_timed(self):
         """At model sizes: every file of kernels, but the probes, which are the limits' own."""
@@ -73,8 +78,7 @@ class Coverage(unittest.TestCase):
         for item in items.values():
             self.assertGreater(item["value"], 0, item["name"])
             self.assertGreater(item["bytes"], 0, item["name"])
-        sources = os.path.join(os.path.dirname(__file__), "..", "..", "cl", "*.cl")
-        for path in glob.glob(sources):
+        for path in glob.glob(os.path.join(SOURCE, "cl", "*.cl")):
             with open(path, encoding="utf-8") as file:
                 if re.search(r"^__kernel", file.read(), re.MULTILINE):
                     self.assertIn(os.path.basename(path)[:-3], timed | {"probe"})
@@ -83,7 +87,14 @@ class Coverage(unittest.TestCase):
         self.check_class("selftest_cpu", True)
 
     def test_gpu_class(self):
-        self.check_class("selftest_gpu", False)
+        launched = self.check_class("selftest_gpu", False)
+        compiled = {}
+        for file, defines in isa.VARIANTS + isa.CHECKED:
+            compiled.setdefault(file, []).append(set(defines.split()))
+        for text in launched:
+            file, _, rest = text.partition(": ")
+            self.assertTrue(any(set(rest.split()[1:]) <= defines for defines in compiled.get(file, [])),
+                            f"{text} is compiled for no GPU by tools/isa-report")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,19 @@ VARIANTS += [("probe", f"-DPROBE_WIDTH={w}") for w in (1, 4)]
 VARIANTS += [("matmul_plain", f"-DA_TYPE={t} -DNT=4") for t in (1, 0, 10, 8, 3, 5, 2, 4, 6, 7, 9)]
 VARIANTS += [("matmul_plain", f"-DA_TYPE={t} -DNT=1") for t in (1, 5, 10)]
 VARIANTS += [("elementwise", f"-DLANES=1 -DUNARY={u} -DGLU={g}") for u, g in ((8, 2), (5, 1), (7, 3))]
+# The rest of what the host launches: held to the rules (no spills, ...), but no figures of them are kept.
+CHECKED = [("attention", f"-DDK=64 -DDV=64 -DK_TYPE={t} -DV_TYPE={t} -DROWS=1") for t in range(2, 8)]
+CHECKED += [("attention", "-DDK=80 -DDV=80 -DK_TYPE=0 -DV_TYPE=0 -DROWS=1")]
+CHECKED += [("matmul_panel", f"-DTYPE={t} -DMR=4 -DNV=1") for t in range(6)]
+CHECKED += [("matmul_panel_group", f"-DTYPE={t} -DMR={r} -DNV=1") for t in range(6) for r in (1, 4, 8)
+            if r == 4 or t not in (3, 5)]
+CHECKED += [("rows", f"-DLANES=1 -DTYPE={t}") for t in (2, 3, 4, 6, 7, 8, 9)]
+CHECKED += [("quantize", f"-DTYPE={t}") for t in (8, 9, 10)] + [("probe", "-DPROBE_WIDTH=16")]
+CHECKED += [("matmul_plain", f"-DA_TYPE={t} -DNT=1") for t in (0, 2, 3, 4, 6, 7, 8, 9)]
+CHECKED += [("elementwise", f"-DLANES=1 -DUNARY={u} -DGLU={u % 6}") for u in range(17) if u not in (5, 7, 8)]
+# What the compilers here cannot make though the chip's own can: (vendor, file, a define) -> why.
+NOT_HERE = {("nvidia", "elementwise", f"-DUNARY={u}"): "libclc takes log() from NVIDIA's libdevice, which is "
+            "a part of CUDA" for u in (12, 16)}
 CPU_ONLY_FILES = {"lora_fused"}
 
 
