@@ -113,6 +113,52 @@ static void test_null(void)
     CHECK_INT(api->linear(NULL, NULL), OCLORA_INVALID_ARGUMENT);
 }
 
+_Static_assert(sizeof(oclora_api) == offsetof(oclora_api, event_destroy) + sizeof(void (*)(void)),
+               "a slot was added: call it in with_handle and test_null, then name it here");
+
+static bool is_refused(oclora_status status, uint64_t adapter)
+{
+    const bool right = CHECK(status == OCLORA_STALE_HANDLE || status == OCLORA_INVALID_ARGUMENT);
+    if (!right) printf("  adapter %llx: %s\n", (unsigned long long)adapter, msg.text);
+    return right;
+}
+
+/* An adapter's number that is no adapter's, in each slot that takes one. */
+static bool with_adapter(world *w, oclora_adapter_t adapter)
+{
+    const uint32_t starts[2] = {0, 1};
+    const oclora_batch_args rows = {
+        .struct_size = sizeof rows, .row_start = starts, .adapter = &adapter, .n_rows = 1};
+    oclora_adapter_desc desc = {.struct_size = sizeof desc};
+    oclora_batch_t *batch = NULL;
+    return is_refused(api->adapter_query(w->pool, adapter, &desc, &msg), adapter) &&
+           is_refused(api->adapter_pin(w->pool, adapter, &msg), adapter) &&
+           is_refused(api->adapter_unpin(w->pool, adapter, &msg), adapter) &&
+           is_refused(api->adapter_unload(w->pool, adapter, &msg), adapter) &&
+           is_refused(api->batch_create(w->pool, &rows, &batch, &msg), adapter) &&
+           CHECK(batch == NULL && desc.rank_max == 0);
+}
+
+/* 0, all ones, a good one with each bit another, and random ones. */
+static void numbers_on(uint32_t device, uint32_t device_class)
+{
+    world w, other;
+    oclora_adapter_desc desc = {.struct_size = sizeof desc};
+    if (!world_open(&w, api, device, device_class)) return;
+    bool right = with_adapter(&w, 0) && with_adapter(&w, UINT64_MAX);
+    for (int bit = 0; bit < 64 && right; bit++)
+        right = with_adapter(&w, w.adapter ^ (uint64_t)1 << bit);
+    for (int i = 0; i < 1000 && right; i++)
+        right = with_adapter(&w, (uint64_t)oclora_test_random() << 32 | oclora_test_random());
+    if (world_open(&other, api, device, device_class)) {
+        with_adapter(&w, other.adapter); /* of another pool */
+        with_adapter(&other, w.adapter);
+        world_close(&other);
+    }
+    WANT_OK(api->adapter_query(w.pool, w.adapter, &desc, &msg));
+    world_close(&w);
+}
+
 /* A handle of one kind given as another. */
 static void kinds_on(uint32_t device, uint32_t device_class)
 {
@@ -250,6 +296,10 @@ static void test_kinds(void)
 {
     native_each(api, 0, kinds_on);
 }
+static void test_numbers(void)
+{
+    native_each(api, 0, numbers_on);
+}
 static void test_order(void)
 {
     native_each(api, 0, order_on);
@@ -269,6 +319,7 @@ int main(void)
         {"NULL everywhere", test_null},
         {"garbage handles", test_handles},
         {"handles of another kind", test_kinds},
+        {"numbers that are no adapter's", test_numbers},
         {"destroyed in any order, twice", test_order},
         {"adapters: names, pins, stale handles", test_adapters},
         {"batches and layers: arguments", test_batches},
