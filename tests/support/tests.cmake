@@ -87,3 +87,22 @@ if(NOT OCLORA_SANITIZE)
         add_dependencies(ggml_reload ggml-oclora)
     endif()
 endif()
+
+# Every text with which a file is refused has a case in the tests of the loaders. Here, where all their
+# targets are known.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND AND TARGET test_ggml_config)
+    set(programs "$<TARGET_FILE:test_ggml_config>")
+    file(GLOB loaders CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/file/test_*.c"
+        "${CMAKE_CURRENT_SOURCE_DIR}/adapter/test_*.c")
+    foreach(path IN LISTS loaders)
+        get_filename_component(folder "${path}" DIRECTORY)
+        get_filename_component(folder "${folder}" NAME)
+        get_filename_component(stem "${path}" NAME_WE)
+        string(REPLACE "test_" "test_${folder}_" name "${stem}")
+        list(APPEND programs "$<TARGET_FILE:${name}>")
+    endforeach()
+    add_test(NAME adapter_named_errors COMMAND ${Python3_EXECUTABLE}
+        "${CMAKE_CURRENT_SOURCE_DIR}/adapter/named_errors.py" "${PROJECT_SOURCE_DIR}" ${programs})
+    set_tests_properties(adapter_named_errors PROPERTIES LABELS "unit;fuzz" TIMEOUT 300)
+endif()
