@@ -49,9 +49,9 @@ static oclora_status check_sites(oclora_pool *pool, const oclora_pool_adapter *a
     if (adapter->base_changes == oclora_base_changes(pool->base)) return OCLORA_OK;
     for (size_t i = 0; i < adapter->n_sites; i++) {
         const oclora_pool_site *site = &adapter->sites[i];
-        const bool meant = site->weight_id == weight->id ||
-                           names(adapter->image->modules[site->module].name, weight->name);
-        if (meant && !keeps(pool->base, site)) return out_of_date(adapter, site, err);
+        if (names(adapter->image->modules[site->module].name, weight->name) &&
+            !keeps(pool->base, site))
+            return out_of_date(adapter, site, err);
     }
     return OCLORA_OK;
 }

@@ -2,6 +2,8 @@
  * of the pool under AddressSanitizer, over a fake device. */
 #include "fake_look.h"
 
+#include "host/adapter/pool_private.h"
+
 enum { D_IN = 64, D_OUT = 32, MODULES = 4 };
 
 static test_base base;
@@ -151,6 +153,9 @@ static void test_taken_over_then_failed(void)
             failed++;
             CHECK_CONTAINS(err.text, "on purpose");
             CHECK_INT(look_dirty(pool, NULL, NULL, 0), 0);
+            oclora_adapter_info info = {0};
+            CHECK_OK(oclora_pool_info(pool, second, &info, &err), &err);
+            CHECK_INT(info.state, OCLORA_ADAPTER_FAILED);
         }
         CHECK_OK(oclora_pool_acquire(pool, &second, 1, &err), &err);
         CHECK(look_holds(pool, second, &second_spec, MODULES - 1));
@@ -164,10 +169,13 @@ static void test_taken_over_then_failed(void)
 /* Memory of the test's own, of which the n-th piece from now on is not to be had. */
 static long refuse_at, refused;
 
+static size_t largest; /* piece asked for */
+
 static void *take(void *user, size_t size, size_t align)
 {
     (void)user;
     const oclora_env *env = oclora_test_env();
+    if (size > largest) largest = size;
     if (refuse_at > 0 && --refuse_at == 0) {
         refused++;
         return NULL;
@@ -219,6 +227,50 @@ static void test_no_memory(void)
     CHECK(refused > 8);
 }
 
+/* A device that never works again: trying for ever takes no more memory than trying at first. */
+static void test_for_ever(void)
+{
+    oclora_error err = {0};
+    oclora_env env = *oclora_test_env();
+    oclora_pool *pool = NULL;
+    env.alloc = take;
+    if (!base_make(&base, fake_context(&env), MODULES, D_IN, D_OUT) ||
+        !CHECK_OK(oclora_pool_create(&pool, fake_context(&env), base.base,
+                                     256 + image_bytes(&second_spec), &err),
+                  &err))
+        return;
+    const oclora_adapter_handle handle = add(pool, "second", &second_spec);
+    fake_fail_at(1, true);
+    for (int i = 0; i < 10; i++) CHECK(oclora_pool_acquire(pool, &handle, 1, &err) != OCLORA_OK);
+    largest = 0;
+    for (int i = 0; i < 5000; i++) CHECK(oclora_pool_acquire(pool, &handle, 1, &err) != OCLORA_OK);
+    CHECK_LE(largest, 4096);
+    fake_fail_at(0, false);
+    CHECK_OK(oclora_pool_acquire(pool, &handle, 1, &err), &err);
+    CHECK_INT(look_dirty(pool, &handle, &second_spec, 1), 0);
+    oclora_pool_release(pool, &handle, 1);
+    close_pool(pool);
+}
+
+/* After its last generation a slot is never used again: no handle comes twice. */
+static void test_last_generation(void)
+{
+    oclora_error err = {0};
+    oclora_pool *pool = open_pool(image_bytes(&second_spec));
+    const oclora_adapter_handle early = add(pool, "a", &first_spec);
+    CHECK_OK(oclora_pool_remove(pool, early, &err), &err);
+    pool->slots[oclora_pool_slot_of(early)].generation = UINT32_MAX;
+    const oclora_adapter_handle last = add(pool, "a", &first_spec);
+    CHECK_INT(oclora_pool_slot_of(last), oclora_pool_slot_of(early));
+    CHECK_INT(last >> 32, UINT32_MAX);
+    CHECK_OK(oclora_pool_remove(pool, last, &err), &err);
+    const oclora_adapter_handle next = add(pool, "a", &first_spec);
+    CHECK(oclora_pool_slot_of(next) != oclora_pool_slot_of(early));
+    CHECK_STATUS(oclora_pool_acquire(pool, &last, 1, &err), OCLORA_STALE_HANDLE, &err);
+    CHECK_STATUS(oclora_pool_acquire(pool, &early, 1, &err), OCLORA_STALE_HANDLE, &err);
+    close_pool(pool);
+}
+
 int main(void)
 {
     static const oclora_test tests[] = {
@@ -227,6 +279,8 @@ int main(void)
          test_taken_over_then_refused},
         {"shared factors taken over by an adapter whose upload fails", test_taken_over_then_failed},
         {"every allocation fails once while adapters come and go", test_no_memory},
+        {"a device that fails for ever", test_for_ever},
+        {"a slot's last generation", test_last_generation},
     };
     return oclora_test_main("pool_faults", tests, sizeof tests / sizeof *tests);
 }

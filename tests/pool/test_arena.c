@@ -81,6 +81,13 @@ static size_t largest_run(const model *m)
     return best;
 }
 
+static size_t runs(const model *m)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < GRANULES; i++) count += !m->taken[i] && (i == 0 || m->taken[i - 1]);
+    return count;
+}
+
 static void model_mark(model *m, uint64_t offset, uint64_t bytes, bool taken)
 {
     for (uint64_t g = offset / G; g < (offset + bytes + G - 1) / G; g++) {
@@ -125,6 +132,7 @@ static void test_random(void)
             CHECK_INT(arena.free_bytes, free_granules * G);
             CHECK_INT(oclora_arena_largest(&arena), largest_run(m) * G);
             CHECK_INT(arena.n_blocks, m->count);
+            CHECK_INT(arena.n_holes, runs(m)); /* none empty, none beside another */
         }
     }
     while (m->count > 0) {

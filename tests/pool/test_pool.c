@@ -163,6 +163,12 @@ static void names_on(const oclora_test_device *device)
     CHECK_STATUS(oclora_pool_add(f.pool, "a", image, &other, &err), OCLORA_ALREADY_EXISTS, &err);
     CHECK(other == 5);
     CHECK_STATUS(oclora_pool_add(f.pool, "", image, &other, &err), OCLORA_INVALID_ARGUMENT, &err);
+    const image_spec same = spec_of(1);
+    oclora_adapter_image *other_kind = image_make(&same);
+    other_kind->kind = OCLORA_KIND_HIRA;
+    CHECK_STATUS(oclora_pool_add(f.pool, "a", other_kind, &other, &err), OCLORA_ALREADY_EXISTS,
+                 &err);
+    oclora_adapter_image_destroy(other_kind);
 
     /* Unloaded while in use or pinned: refused. */
     CHECK_OK(oclora_pool_acquire(f.pool, &a, 1, &err), &err);
@@ -194,8 +200,9 @@ static void names_on(const oclora_test_device *device)
     /* A handle of another pool, same slot and generation, is no handle here. */
     fixture g;
     if (open_pool(&g, device, 1)) {
+        CHECK_OK(oclora_pool_remove(g.pool, add(&g, "a", 1), &err), &err);
         const oclora_adapter_handle foreign = add(&g, "a", 1);
-        CHECK_INT(foreign >> 32, 1);
+        CHECK_INT(foreign >> 32, other >> 32);
         CHECK_STATUS(oclora_pool_acquire(g.pool, &other, 1, &err), OCLORA_STALE_HANDLE, &err);
         CHECK_STATUS(oclora_pool_acquire(f.pool, &foreign, 1, &err), OCLORA_STALE_HANDLE, &err);
         close_pool(&g);

@@ -2,7 +2,9 @@
 add_test(NAME pool_residency_full COMMAND test_pool_residency)
 set_tests_properties(pool_residency_full PROPERTIES LABELS "full;tenant" TIMEOUT 1800
     ENVIRONMENT "OCLORA_TEST_FULL=1")
-set_tests_properties(pool_residency pool_pool pool_tenants PROPERTIES LABELS "device;tenant")
+set_tests_properties(pool_residency pool_pool pool_bind pool_tenants PROPERTIES LABELS
+    "device;tenant")
+set_tests_properties(pool_arena pool_blobs PROPERTIES LABELS "unit;tenant")
 
 # The pool over a fake device: no OpenCL driver, whose threads and memory the sanitizers do not know.
 # Its sources are compiled again, since instrumented and plain code do not mix.
