@@ -3,13 +3,15 @@
 uint64_t oclora_tensor_end(const oclora_tensor *t)
 {
     uint64_t block = oclora_type_block(t->type);
-    uint64_t end = t->offset + oclora_type_block_bytes(t->type);
+    uint64_t bytes = oclora_type_block_bytes(t->type);
+    bool wraps = false;
     for (unsigned d = 0; d < 4; d++) {
         uint64_t ne = d == 0 && block > 1 ? t->ne[0] / block : t->ne[d];
         if (ne == 0) return t->offset;
-        end += (ne - 1) * t->nb[d];
+        wraps = wraps || (ne > 1 && t->nb[d] > (UINT64_MAX - bytes) / (ne - 1));
+        bytes += (ne - 1) * t->nb[d];
     }
-    return end;
+    return wraps || bytes > UINT64_MAX - t->offset ? UINT64_MAX : t->offset + bytes;
 }
 
 bool oclora_tensors_overlap(const oclora_tensor *a, const oclora_tensor *b)

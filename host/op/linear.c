@@ -26,8 +26,9 @@ static oclora_status check_rows(const oclora_tensor *t, const char *which, uint3
                            "%s of a linear layer has rows at no single stride (%llu, %llu, %llu)",
                            which, ull(t->nb[1]), ull(t->nb[2]), ull(t->nb[3]));
     uint64_t room = t->buffer ? oclora_buffer_bytes(t->buffer) : 0;
-    uint64_t last = *rows ? (*rows - 1) * t->nb[1] + (uint64_t)width * 4 : 0;
-    if (t->offset > room || last > room - t->offset || *rows > UINT32_MAX)
+    const bool steps_fit = *rows <= 1 || t->nb[1] <= room / (*rows - 1);
+    uint64_t last = *rows && steps_fit ? (*rows - 1) * t->nb[1] + (uint64_t)width * 4 : 0;
+    if (t->offset > room || last > room - t->offset || !steps_fit || *rows > UINT32_MAX)
         return oclora_fail(
             err, OCLORA_INVALID_ARGUMENT,
             "%s of a linear layer (%llu rows from %llu on) leaves its buffer of %llu "
@@ -105,6 +106,10 @@ oclora_status oclora_linear_check(oclora_linear_call *c, uint32_t *rows, oclora_
         return oclora_fail(err, OCLORA_SHAPE_MISMATCH,
                            "layer '%s' has %llu input rows and %llu output rows", c->weight->name,
                            ull(x_rows), ull(y_rows));
+    if (y_rows > 1 && c->y->nb[1] < (uint64_t)c->weight->d_out * 4)
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
+                           "layer '%s': output rows of %u values lie %llu bytes apart",
+                           c->weight->name, (unsigned)c->weight->d_out, ull(c->y->nb[1]));
     *rows = (uint32_t)x_rows;
     return check_work(c, x_rows, err);
 }

@@ -260,6 +260,18 @@ static void bias_and_refusals(const oclora_test_device *device)
         int at = i / 16 * (16 + WORLD_PAD) + i % 16;
         CHECK(biased[at] == plain[at] + values[i % 16]);
     }
+    const uint64_t steps[3] = {16 * 4 - 4, 0,
+                               UINT64_MAX - 63}; /* overlapping rows; a sum that wraps */
+    for (int i = 0; i < 3; i++) {
+        y.nb[1] = steps[i];
+        CHECK_STATUS(oclora_linear(device->stream, w.weight, &x, NULL, &y, NULL, NULL, 0, &err),
+                     OCLORA_INVALID_ARGUMENT, &err);
+    }
+    y.nb[1] = 76;
+    x.nb[1] = UINT64_MAX - 127;
+    CHECK_STATUS(oclora_linear(device->stream, w.weight, &x, NULL, &y, NULL, NULL, 0, &err),
+                 OCLORA_INVALID_ARGUMENT, &err);
+    x.nb[1] = 140;
     y.ne[1] = 3;
     CHECK_STATUS(oclora_linear(device->stream, w.weight, &x, NULL, &y, NULL, NULL, 0, &err),
                  OCLORA_INVALID_ARGUMENT, &err);
