@@ -26,6 +26,7 @@ typedef struct ggml_life {
     bool opened;   /* a backend was made: the device has a context */
     bool lost, tried;
     bool known[2];
+    bool loosely; /* another device may add up in another order */
     float x[ROWS * D_IN];
     float expected[2][ROWS * D_OUT];
 } ggml_life;

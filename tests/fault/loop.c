@@ -322,6 +322,40 @@ void fault_loop_children(const fault_life *life, int source, const int *codes, i
            calls, loop.lives - lives, loop.faults - faults);
 }
 
+/* @return the status of the last step done. */
+static oclora_status live_with_lie(const fault_life *life)
+{
+    char text[512] = "";
+    oclora_status status = OCLORA_OK;
+    life->begin(life->user);
+    for (int s = 0; s < life->steps && status == OCLORA_OK; s++)
+        status = life->step(life->user, s, text);
+    if (status != OCLORA_OK) CHECK(check_failure(life, status, text) && status != OCLORA_INTERNAL);
+    life->end(life->user);
+    CHECK(loop.layer->lies_told() > 0);
+    return status;
+}
+
+int fault_loop_lies(const fault_life *life)
+{
+    int number = 0, state;
+    for (const char *lie; (lie = loop.layer->lie(number)) != NULL; number++) {
+        fflush(stdout);
+        const pid_t child = fork();
+        if (child == 0) {
+            const unsigned before = CU_get_number_of_failures();
+            printf("    %2d %s: status %d\n", number, lie, live_with_lie(life));
+            fflush(stdout);
+            _exit(CU_get_number_of_failures() > before);
+        }
+        state = -1;
+        if (child > 0) waitpid(child, &state, 0);
+        if (!CHECK_INT(state, 0)) printf("  failed with: %s\n", lie);
+    }
+    loop.layer->lie(-1);
+    return number;
+}
+
 long fault_loop_lost(void)
 {
     return loop.lost;

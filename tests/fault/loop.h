@@ -52,6 +52,9 @@ void fault_loop_children(const fault_life *life, int source, const int *codes, i
                          const fault_effort *effort);
 /* One life; at = 0: without a fault. @return how many faults were met. */
 long fault_loop_once(const fault_life *life, int source, const fault_plan *plan);
+/* A life under each lie of the layer, in a process of its own: to its end, or to a refusal with a
+ * status and a text. @return how many lies there were. */
+int fault_loop_lies(const fault_life *life);
 /* How many lives of children ended with a lost device. */
 long fault_loop_lost(void);
 /* Prints what all loops so far did: the last line is what the README quotes. */
