@@ -370,9 +370,13 @@ static void test_mutations(void)
 
 int main(void)
 {
-    static const oclora_test tests[] = {
-        {"reads", test_reads},           {"rejects", test_rejects},         {"parts", test_parts},
-        {"variations", test_variations}, {"other files", test_other_files}, {"values", test_values},
-        {"mutations", test_mutations}};
+    /* In this order: the first 300 files become seeds of the fuzz target. */
+    static const oclora_test tests[] = {{"reads", test_reads},
+                                        {"rejects", test_rejects},
+                                        {"parts", test_parts},
+                                        {"values", test_values},
+                                        {"other files", test_other_files},
+                                        {"variations", test_variations},
+                                        {"mutations", test_mutations}};
     return oclora_test_main("adapter_compact", tests, sizeof tests / sizeof *tests);
 }
