@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """clinfo-bench and check-report from outside: exit status and message for each way to be called, a
 report that is valid, and bad input of every kind. Usage: test_clinfo_bench.py CLINFO_BENCH SOURCE_DIR"""
+import hashlib
 import json
 import os
 import subprocess
@@ -108,6 +109,28 @@ class Reports(unittest.TestCase):
         self.assertIn(status, (0, 1, 2))
         self.assertIn("Against the report of", page)
         self.assertIn("as before", page)
+
+    def test_compare_names_what_changed(self):
+        """An older driver on which a probe failed and launches took a thousand times as long."""
+        old = json.loads(self.text)
+        device = old["devices"][0]
+        device["driver"], device["verdict"] = "0.9", "degraded"
+        section = device["sections"]
+        next(i for i in section["probes"] if i["name"] == "fma").update(status="fail", detail="wrong")
+        launch = next(i for i in section["speed"] if i["name"] == "launch_cost")
+        launch.update(value=launch["value"] * 1000, spread_percent=1)
+        old["verdict"], old["checksum"] = "degraded", "0" * 64
+        text = json.dumps(old, indent=1) + "\n"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        path = self.write("older.json", text.replace("0" * 64, digest))
+        self.assertEqual(self.check(path)[0], 0)
+        status, page, _ = run(BENCH, "--device", first_device(), "--only", "fma,launch", "--compare", path)
+        self.assertIn(status, (0, 1))
+        self.assertRegex(page, r"driver: 0\.9 -> \S")
+        self.assertIn("verdict: degraded -> ", page)
+        self.assertIn("probes fma: fail -> pass", page)
+        self.assertRegex(page, r"speed launch_cost: \S+ -> \S+ us \(-\d+ %, noise \d+ %\)")
+        self.assertNotIn("0 items changed", page)
 
     def test_changed_report(self):
         path = self.write("changed.json", self.text.replace('"pass"', '"fail"', 1))

@@ -55,7 +55,9 @@ static bool compare_item(FILE *out, const char *section, const json_t *before, c
     double change = 100 * (y / x - 1);
     double noise =
         fmax(bench_number(before, "spread_percent"), bench_number(now, "spread_percent"));
-    if (fabs(change) <= fmax(10, 2 * noise)) return false;
+    /* Twice as fast is as far as half as fast; the plain change of a fall never exceeds 100 %. */
+    const double apart = 100 * (fmax(x, y) / fmin(x, y) - 1);
+    if (apart <= fmax(10, 2 * noise)) return false;
     fprintf(out, "  %s %s: %.4g -> %.4g %s (%+.0f %%, noise %.0f %%)\n", section,
             tame(now, "name").text, x, y, tame(now, "unit").text, change, noise);
     return true;

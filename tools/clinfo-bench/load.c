@@ -83,7 +83,7 @@ json_t *bench_report_load(const char *path)
     oclora_error err = {0};
     json_t *report = NULL;
     if (oclora_map_open(&map, path, &err))
-        fprintf(stderr, "clinfo-bench: '%s' cannot be read: %s\n", path, err.text);
+        fprintf(stderr, "clinfo-bench: the report cannot be read: %s\n", err.text);
     else if (bench_report_parse(&report, (const char *)map.data, (size_t)map.size, &err))
         fprintf(stderr, "clinfo-bench: '%s' is refused: %s\n", path, err.text);
     oclora_map_close(&map);

@@ -63,8 +63,9 @@ static void print_probes(FILE *out, const json_t *device, bool markdown)
     json_array_foreach(section_of(device, "memory"), i, item)
     {
         char text[80];
-        snprintf(text, sizeof text, "claimed %.0f MiB, used %.0f MiB",
-                 bench_number(item, "claimed_bytes") / 1048576,
+        const bool whole = !strcmp(bench_text(item, "name"), "memory_claims");
+        snprintf(text, sizeof text, "claimed %.0f MiB, %s %.0f MiB",
+                 bench_number(item, "claimed_bytes") / 1048576, whole ? "machine has" : "used",
                  bench_number(item, "found_bytes") / 1048576);
         print_row(out, markdown, bench_text(item, "name"), bench_text(item, "status"), text,
                   bench_text(item, "detail"));
@@ -132,8 +133,9 @@ static void print_quirks(FILE *out, const json_t *device, bool markdown)
     size_t i;
     json_t *quirk;
     json_array_foreach(json_object_get(device, "quirks"), i, quirk) fprintf(
-        out, "%squirk %s: %s %s (%s)%s\n", markdown ? "- " : "  ", bench_text(quirk, "id"),
-        bench_text(quirk, "effect"), bench_text(quirk, "subject"), bench_text(quirk, "citation"),
+        out, "%squirk %s: %s %s (%s; retest: %s)%s\n", markdown ? "- " : "  ",
+        bench_text(quirk, "id"), bench_text(quirk, "effect"), bench_text(quirk, "subject"),
+        bench_text(quirk, "citation"), bench_text(quirk, "retest"),
         json_is_true(json_object_get(quirk, "lifted")) ? ", lifted by a passed self-test" : "");
 }
 
