@@ -12,6 +12,7 @@ typedef struct entry {
 struct oclora_base {
     oclora_env env;
     oclora_context *context;
+    pthread_mutex_t gate; /* held by who waits for `use`, so that users cannot starve a change */
     pthread_rwlock_t use; /* read: weights are used; write: they come and go. Taken before `lock` */
     pthread_mutex_t lock;
     entry *entries;
@@ -35,7 +36,9 @@ oclora_status oclora_base_create(oclora_base **out, oclora_context *context, ocl
     base->env = *env;
     base->context = context;
     const bool has_lock = pthread_mutex_init(&base->lock, NULL) == 0;
-    if (!has_lock || pthread_rwlock_init(&base->use, NULL)) {
+    const bool has_gate = has_lock && pthread_mutex_init(&base->gate, NULL) == 0;
+    if (!has_gate || pthread_rwlock_init(&base->use, NULL)) {
+        if (has_gate) pthread_mutex_destroy(&base->gate);
         if (has_lock) pthread_mutex_destroy(&base->lock);
         oclora_release(env, base);
         return oclora_fail(err, OCLORA_INTERNAL, "a mutex could not be made for base weights");
@@ -46,11 +49,15 @@ oclora_status oclora_base_create(oclora_base **out, oclora_context *context, ocl
 
 void oclora_base_hold(oclora_base *base)
 {
+    pthread_mutex_lock(&base->gate);
     pthread_rwlock_rdlock(&base->use);
+    pthread_mutex_unlock(&base->gate);
 }
 void oclora_base_change(oclora_base *base)
 {
+    pthread_mutex_lock(&base->gate);
     pthread_rwlock_wrlock(&base->use);
+    pthread_mutex_unlock(&base->gate);
 }
 void oclora_base_let_go(oclora_base *base)
 {
@@ -64,6 +71,7 @@ void oclora_base_destroy(oclora_base *base)
     for (size_t i = 0; i < base->count; i++) oclora_release(&env, base->entries[i].weight);
     oclora_release(&env, base->entries);
     pthread_mutex_destroy(&base->lock);
+    pthread_mutex_destroy(&base->gate);
     pthread_rwlock_destroy(&base->use);
     oclora_release(&env, base);
 }

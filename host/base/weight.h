@@ -27,7 +27,8 @@ typedef struct oclora_weight {
  * Whoever did not add a weight uses it between hold and let_go. */
 typedef struct oclora_base oclora_base;
 
-/* Until let_go no weight is removed and none is half written; several threads may hold. */
+/* Until let_go no weight is removed and none is half written; several threads may hold, but none
+ * twice: one that waits for a change would stand between. */
 void oclora_base_hold(oclora_base *base);
 /* Until let_go nobody holds: for adding a weight together with its bytes. Not to be called while
  * holding; weights are not to be removed before let_go. */

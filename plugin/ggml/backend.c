@@ -52,6 +52,37 @@ static oclora_status find_map(backend *own, oclora_session **out, oclora_error *
     return status;
 }
 
+/* Leaves the base of the graph's weights held, if it has some, as they were when they were found:
+ * until the graph is done no other context frees them or brings them into another order. */
+static oclora_status translate_held(backend *own, struct ggml_cgraph *graph, oclora_graph *out,
+                                    oclora_error *err)
+{
+    for (;;) {
+        OCLORA_TRY(oclora_ggml_translate(&own->translator, graph, out, err));
+        OCLORA_TRY(oclora_ggml_device_settle(own->device, err));
+        oclora_base *base = own->translator.weights;
+        if (base == NULL) return OCLORA_OK;
+        oclora_base_hold(base);
+        if (oclora_base_changes(base) == own->translator.weights_changes) return OCLORA_OK;
+        oclora_base_let_go(base);
+    }
+}
+
+static oclora_status run_held(backend *own, oclora_session *map, const oclora_graph *graph,
+                              oclora_error *err)
+{
+    if (map != NULL && own->translator.foreign) {
+        if (oclora_session_is_mapped(map))
+            return oclora_fail(err, OCLORA_SESSION_CONFLICT,
+                               "the model's weights were loaded under another session than the "
+                               "adapters; bind the session before loading the model");
+        map = NULL; /* one that is made from here on must not meet this graph either */
+    }
+    if (graph->n_nodes == 0) return OCLORA_OK;
+    own->ran = map != NULL;
+    return oclora_runner_run(own->runner, map, graph, err);
+}
+
 static oclora_status compute(backend *own, struct ggml_cgraph *graph, oclora_error *err)
 {
     oclora_graph translated;
@@ -60,18 +91,10 @@ static oclora_status compute(backend *own, struct ggml_cgraph *graph, oclora_err
     OCLORA_TRY(oclora_ggml_session_renew(own->session, own->runner, err));
     OCLORA_TRY(oclora_ggml_session_configure(own->session, err));
     OCLORA_TRY(find_map(own, &map, err));
-    OCLORA_TRY(oclora_ggml_translate(&own->translator, graph, &translated, err));
-    OCLORA_TRY(oclora_ggml_device_settle(own->device, err));
-    if (map != NULL && own->translator.foreign) {
-        if (oclora_session_is_mapped(map))
-            return oclora_fail(err, OCLORA_SESSION_CONFLICT,
-                               "the model's weights were loaded under another session than the "
-                               "adapters; bind the session before loading the model");
-        map = NULL; /* one that is made from here on must not meet this graph either */
-    }
-    if (translated.n_nodes == 0) return OCLORA_OK;
-    own->ran = map != NULL;
-    return oclora_runner_run(own->runner, map, &translated, err);
+    OCLORA_TRY(translate_held(own, graph, &translated, err));
+    const oclora_status status = run_held(own, map, &translated, err);
+    if (own->translator.weights != NULL) oclora_base_let_go(own->translator.weights);
+    return status;
 }
 
 static enum ggml_status graph_compute(ggml_backend_t host, struct ggml_cgraph *graph)

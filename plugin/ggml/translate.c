@@ -133,6 +133,11 @@ static oclora_status find_weight(oclora_ggml_translator *tr, const struct ggml_t
     oclora_graph_tensor *tensor = &tr->tensors[number];
     oclora_status status = OCLORA_OK;
     pthread_mutex_lock(&buffer->lock);
+    oclora_base *base = buffer->session->part[tr->device->index].base;
+    if (tr->weights == NULL && base != NULL) {
+        tr->weights = base;
+        tr->weights_changes = oclora_base_changes(base);
+    }
     bool overlap;
     uint64_t bytes = plugin->abi.ggml_nbytes(t);
     const oclora_weight *weight =
@@ -151,7 +156,7 @@ static oclora_status find_weight(oclora_ggml_translator *tr, const struct ggml_t
         tensor->weight = oclora_ggml_record_first(buffer, tensor->view.offset);
         tensor->weight_id = tensor->weight->id;
         tensor->flags |= OCLORA_TENSOR_WEIGHT;
-        if (buffer->session->part[tr->device->index].base != tr->base) tr->foreign = true;
+        if (base != tr->base) tr->foreign = true;
     }
     pthread_mutex_unlock(&buffer->lock);
     return status;
@@ -222,6 +227,7 @@ oclora_status oclora_ggml_translate(oclora_ggml_translator *tr, struct ggml_cgra
     tr->n_tensors = 0;
     tr->n_nodes = 0;
     tr->foreign = false;
+    tr->weights = NULL;
     if (tr->map != NULL) memset(tr->map, 0, tr->map_size * sizeof *tr->map);
     int count = host->ggml_graph_n_nodes(graph);
     for (int i = 0; i < count; i++) {

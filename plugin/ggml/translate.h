@@ -15,8 +15,10 @@ typedef struct oclora_ggml_translator {
     size_t n_nodes, nodes_capacity;
     int32_t *map; /* open addressing: number + 1, 0 = free */
     size_t map_size;
-    const oclora_base *base; /* set by the caller: where adapters expect the weights, or NULL */
-    bool foreign;            /* some weight of the last graph is not of that base */
+    const oclora_base *base;  /* set by the caller: where adapters expect the weights, or NULL */
+    bool foreign;             /* some weight of the last graph is not of that base */
+    oclora_base *weights;     /* of the weights found, NULL if none was */
+    uint64_t weights_changes; /* of it, before the first was looked for */
 } oclora_ggml_translator;
 
 /* Translates `graph`; `*out` points into the translator and lives until the next call. Weights that

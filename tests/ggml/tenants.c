@@ -2,6 +2,8 @@
  * not made for. Each is served before, so that the refusals are for their reasons. */
 #include "ggml/golden_model.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,11 +124,105 @@ static void test_unusual_products(void)
     }
 }
 
+/* ---- two contexts over one weight, one of which uses it otherwise than in products ---- */
+
+enum { WIDE = 2048, COLUMNS = 32, PRODUCTS = 24, TIMES = 3 };
+
+typedef struct shared_weight {
+    struct ggml_context *ctx;
+    struct ggml_tensor *weight, *x, *y[PRODUCTS], *row, *rows;
+    ggml_backend_buffer_t buffer;
+    ggml_backend_t backend[2];
+    float *values;
+    atomic_int started, done; /* graphs of the one, whether the other's is over */
+    long wrong;
+} shared_weight;
+
+/* Products that take a while: row i of the weight is all i % 13, and x is ones. */
+static void *multiply(void *user)
+{
+    shared_weight *s = user;
+    struct ggml_cgraph *graph = ggml_new_graph_custom(s->ctx, 2 * PRODUCTS, false);
+    for (int p = 0; p < PRODUCTS; p++) ggml_build_forward_expand(graph, s->y[p]);
+    float *y = malloc(ggml_nbytes(s->y[0]));
+    for (int n = 0; y != NULL && (n < TIMES || !atomic_load(&s->done)); n++) {
+        atomic_store(&s->started, n);
+        CHECK_INT(ggml_backend_graph_compute(s->backend[0], graph), GGML_STATUS_SUCCESS);
+        for (int p = 0; p < PRODUCTS; p++) {
+            ggml_backend_tensor_get(s->y[p], y, 0, ggml_nbytes(s->y[p]));
+            for (int i = 0; i < COLUMNS * WIDE; i++)
+                s->wrong += y[i] != (float)(i % WIDE % 13 * WIDE);
+        }
+    }
+    free(y);
+    return NULL;
+}
+
+static bool open_shared(shared_weight *s)
+{
+    const struct ggml_init_params params = {ggml_tensor_overhead() * (PRODUCTS + 8) +
+                                                2 * ggml_graph_overhead_custom(2 * PRODUCTS, false),
+                                            NULL, true};
+    ggml_backend_dev_t device = ggml_backend_reg_dev_get(run.reg, 0);
+    memset(s, 0, sizeof *s);
+    s->ctx = ggml_init(params);
+    for (int i = 0; i < 2; i++) s->backend[i] = ggml_backend_dev_init(device, NULL);
+    s->weight = ggml_new_tensor_2d(s->ctx, GGML_TYPE_F32, WIDE, WIDE);
+    ggml_set_name(s->weight, "blk.0.attn_q.weight");
+    s->x = ggml_new_tensor_2d(s->ctx, GGML_TYPE_F32, WIDE, COLUMNS);
+    s->row = ggml_new_tensor_1d(s->ctx, GGML_TYPE_I32, 1);
+    for (int p = 0; p < PRODUCTS; p++) s->y[p] = ggml_mul_mat(s->ctx, s->weight, s->x);
+    s->rows = ggml_get_rows(s->ctx, s->weight, s->row); /* wants ggml's own order */
+    s->buffer = ggml_backend_alloc_ctx_tensors(s->ctx, s->backend[0]);
+    s->values = malloc(sizeof(float) * WIDE * WIDE);
+    if (!CHECK(s->buffer != NULL && s->values != NULL)) return false;
+    for (int i = 0; i < WIDE * WIDE; i++) s->values[i] = (float)(i / WIDE % 13);
+    ggml_backend_tensor_set(s->weight, s->values, 0, ggml_nbytes(s->weight));
+    for (int i = 0; i < COLUMNS * WIDE; i++) s->values[i] = 1.0f;
+    ggml_backend_tensor_set(s->x, s->values, 0, ggml_nbytes(s->x));
+    return true;
+}
+
+static void close_shared(shared_weight *s)
+{
+    for (int i = 0; i < 2; i++) ggml_backend_free(s->backend[i]);
+    ggml_backend_buffer_free(s->buffer);
+    ggml_free(s->ctx);
+    free(s->values);
+}
+
+/* The weight is reordered where it lies while the other context multiplies by it. */
+static void test_reordered_in_use(void)
+{
+    static shared_weight s;
+    if (!golden_start()) return;
+    for (int life = 0; life < 3; life++) {
+        const int32_t row = 5;
+        pthread_t thread;
+        float got[WIDE];
+        if (!open_shared(&s)) return;
+        struct ggml_cgraph *graph = ggml_new_graph_custom(s.ctx, 2 * PRODUCTS, false);
+        ggml_build_forward_expand(graph, s.rows);
+        ggml_backend_tensor_set(s.row, &row, 0, sizeof row);
+        CHECK_INT(pthread_create(&thread, NULL, multiply, &s), 0);
+        while (atomic_load(&s.started) < 1) {
+        }
+        CHECK_INT(ggml_backend_graph_compute(s.backend[1], graph), GGML_STATUS_SUCCESS);
+        atomic_store(&s.done, 1);
+        ggml_backend_tensor_get(s.rows, got, 0, sizeof got);
+        for (int i = 0; i < WIDE; i++) s.wrong += got[i] != 5.0f;
+        pthread_join(thread, NULL);
+        CHECK_INT(s.wrong, 0);
+        close_shared(&s);
+    }
+}
+
 int main(void)
 {
     static const oclora_test tests[] = {
         {"a weight that was written anew", test_changed_weight},
         {"part of a weight, unusual rows", test_unusual_products},
+        {"a weight reordered while another context uses it", test_reordered_in_use},
     };
     if (!golden_begin(OCLORA_TEST_DATA "/golden")) return 1;
     const int status = oclora_test_main("ggml tenants", tests, sizeof tests / sizeof tests[0]);
