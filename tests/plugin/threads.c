@@ -154,7 +154,8 @@ static void do_rebuild(uint32_t w, uint32_t *state)
 static void do_load(uint32_t w, uint32_t i, bool from_memory, uint32_t *state)
 {
     static const int others[] = {OCLORA_ALREADY_EXISTS, OCLORA_STALE_HANDLE,
-                                 OCLORA_MODULE_MISMATCH /* weights are destroyed one by one */, 0};
+                                 OCLORA_MODULE_MISMATCH /* weights are destroyed one by one */,
+                                 OCLORA_WRONG_STATE /* after adapters were loaded for them */, 0};
     static const char *const paths[] = {GOLDEN "lora", GOLDEN "rslora", GOLDEN "lora_f16",
                                         GOLDEN "dora"};
     const char *path = paths[next(state) % 4];
@@ -195,7 +196,7 @@ static void do_unload(uint32_t w, uint32_t i)
 
 static void do_pin(uint32_t w, uint32_t i)
 {
-    static const int others[] = {OCLORA_POOL_FULL, OCLORA_STALE_HANDLE, 0};
+    static const int others[] = {OCLORA_POOL_FULL, OCLORA_STALE_HANDLE, OCLORA_WRONG_STATE, 0};
     static const int stale[] = {OCLORA_STALE_HANDLE, 0};
     const place p = copy_place(w);
     oclora_message msg = {sizeof msg, ""};
@@ -205,7 +206,7 @@ static void do_pin(uint32_t w, uint32_t i)
 
 static void do_batch(uint32_t w, uint32_t slot, uint32_t *state)
 {
-    static const int others[] = {OCLORA_POOL_FULL, OCLORA_STALE_HANDLE, 0};
+    static const int others[] = {OCLORA_POOL_FULL, OCLORA_STALE_HANDLE, OCLORA_WRONG_STATE, 0};
     const place p = copy_place(w);
     oclora_message msg = {sizeof msg, ""};
     oclora_adapter_t entries[2 * ROWS];
@@ -247,7 +248,8 @@ static float *new_result(void)
 
 static void do_layer(uint32_t slot, bool submit, uint32_t *state)
 {
-    static const int others[] = {OCLORA_STALE_HANDLE, OCLORA_INVALID_ARGUMENT, 0};
+    static const int others[] = {OCLORA_STALE_HANDLE, OCLORA_INVALID_ARGUMENT, OCLORA_WRONG_STATE,
+                                 0};
     float x[ROWS * Q_IN], own[ROWS * Q_OUT];
     oclora_message msg = {sizeof msg, ""};
     oclora_event_t *event = NULL;
