@@ -1,7 +1,6 @@
 #include "host/adapter/pool_private.h"
 
 #include <string.h>
-#include <time.h>
 
 static oclora_status pool_open(oclora_pool *pool, oclora_error *err)
 {
@@ -18,16 +17,6 @@ static oclora_status pool_open(oclora_pool *pool, oclora_error *err)
     return oclora_buffer_create(&pool->buffer, pool->context, pool->arena.end, err);
 }
 
-/* Differs between pools that live together (the address) and, all but surely, from pools that were
- * at the same address before (the time). */
-static uint32_t make_salt(const oclora_pool *pool)
-{
-    struct timespec now = {0};
-    timespec_get(&now, TIME_UTC);
-    const uint64_t mixed = ((uint64_t)(uintptr_t)pool >> 6) ^ (uint64_t)now.tv_nsec * 2654435761u;
-    return (uint32_t)mixed << OCLORA_POOL_SLOT_BITS;
-}
-
 oclora_status oclora_pool_create(oclora_pool **out, oclora_context *context, oclora_base *base,
                                  uint64_t budget_bytes, oclora_error *err)
 {
@@ -39,7 +28,7 @@ oclora_status oclora_pool_create(oclora_pool **out, oclora_context *context, ocl
     pool->context = context;
     pool->base = base;
     pool->budget = budget_bytes;
-    pool->salt = make_salt(pool);
+    pool->salt = oclora_context_mark(context) << OCLORA_POOL_SLOT_BITS;
     const oclora_status status = pool_open(pool, err);
     if (status != OCLORA_OK) {
         oclora_pool_destroy(pool);

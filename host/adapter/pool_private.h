@@ -79,7 +79,8 @@ struct oclora_pool {
     oclora_buffer *buffer;
     oclora_stream *stream;
     uint64_t budget;
-    uint32_t salt; /* in the low half of every handle, above the slot: other pools' handles fail */
+    uint32_t salt; /* in the low half of every handle, above the slot: other pools' handles fail;
+                      a context's pools have 2^20 of them in turn */
 
     pthread_mutex_t mutex;
     pthread_cond_t moved;

@@ -35,6 +35,7 @@ struct oclora_context {
     bool no_binaries; /* built programs are not kept in it: a quirk */
     atomic_bool lost;
     atomic_ullong used_bytes; /* of live buffers made here */
+    atomic_uint next_mark;
     atomic_uint queue_faults; /* CL_INVALID_COMMAND_QUEUE seen: once is a bug, twice a dead device */
     oclora_disabled *disabled; /* set at creation, then only read */
     size_t n_disabled;

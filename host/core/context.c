@@ -1,6 +1,7 @@
 #include "host/core/cl.h"
 
 #include <string.h>
+#include <time.h>
 
 oclora_status oclora_context_fail_cl(oclora_context *context, oclora_error *err, cl_int cl_code,
                                      const char *call, const char *fmt, ...)
@@ -73,6 +74,20 @@ static oclora_status check_options(const oclora_device *device,
     return OCLORA_OK;
 }
 
+/* Other contexts at this address before had, all but surely, other marks. */
+static uint32_t first_mark(const oclora_context *context)
+{
+    struct timespec now = {0};
+    timespec_get(&now, TIME_UTC);
+    const uint64_t mixed = (uint64_t)(uintptr_t)context >> 6 ^ (uint64_t)now.tv_nsec * 2654435761u;
+    return (uint32_t)(mixed ^ mixed >> 32);
+}
+
+uint32_t oclora_context_mark(oclora_context *context)
+{
+    return atomic_fetch_add(&context->next_mark, 1);
+}
+
 oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
                                     const oclora_device *device,
                                     const oclora_context_options *options, oclora_error *err)
@@ -90,6 +105,7 @@ oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
     context->cl_device = device->device_handle;
     context->device_class = options->device_class ? options->device_class : device->device_class;
     atomic_init(&context->lost, false);
+    atomic_init(&context->next_mark, first_mark(context));
     atomic_init(&context->queue_faults, 0);
     oclora_status status;
     if (pthread_mutex_init(&context->lock, NULL)) {

@@ -43,6 +43,9 @@ uint32_t oclora_context_tuned(const oclora_context *context, oclora_tune_param p
 oclora_status oclora_context_tune(oclora_context *context, oclora_tune_param param, uint32_t value,
                                   oclora_error *err);
 
+/* A number that no other call for this context gives (before 2^32 calls). Any thread. */
+uint32_t oclora_context_mark(oclora_context *context);
+
 /* OCLORA_OK, or DEVICE_LOST once any call reported a dead device. Any thread. */
 oclora_status oclora_context_health(const oclora_context *context, oclora_error *err);
 

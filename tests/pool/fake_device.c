@@ -112,6 +112,13 @@ bool oclora_context_kernel_enabled(const oclora_context *context, const char *fi
     return true;
 }
 
+uint32_t oclora_context_mark(oclora_context *context)
+{
+    static atomic_uint next;
+    (void)context;
+    return atomic_fetch_add(&next, 1);
+}
+
 const oclora_env *oclora_context_env(const oclora_context *context)
 {
     return &context->env;

@@ -1,7 +1,7 @@
 /* What an adapter is bound to: the weight of each module's name, whatever the order of both. */
 #include "images.h"
 
-enum { D_IN = 64, D_OUT = 32, RANK = 4, PLACES = 4 };
+enum { D_IN = 64, D_OUT = 32, RANK = 4, PLACES = 4, POOLS = 4000 };
 
 typedef struct fixture {
     oclora_base *base;
@@ -154,6 +154,42 @@ static void bias_on(const oclora_test_device *device)
     close_fixture(&f);
 }
 
+static int by_value(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* No two pools of a context give the same handle, also after one is gone. */
+static void marks_on(const oclora_test_device *device)
+{
+    fixture f;
+    oclora_error err = {0};
+    uint32_t *low = calloc(POOLS, sizeof *low), equal = 0;
+    if (low != NULL && open_fixture(&f, device)) {
+        add_weight(&f, "m0", D_IN, D_OUT);
+        add_weight(&f, "m1", D_IN, D_OUT);
+        for (uint32_t i = 0; i < POOLS; i++) {
+            oclora_pool *pool = NULL;
+            oclora_adapter_handle handle = 0;
+            CHECK_OK(oclora_pool_create(&pool, device->context, f.base, 1 << 14, &err), &err);
+            CHECK_OK(oclora_pool_add(pool, "a", image_make(&spec), &handle, &err), &err);
+            low[i] = (uint32_t)handle;
+            oclora_pool_destroy(pool);
+        }
+        qsort(low, POOLS, sizeof *low, by_value);
+        for (uint32_t i = 1; i < POOLS; i++) equal += low[i] == low[i - 1];
+        CHECK_INT(equal, 0);
+    }
+    close_fixture(&f);
+    free(low);
+}
+
+static void test_marks(void)
+{
+    oclora_test_each_device(OCLORA_TEST_OWN_CLASS, marks_on);
+}
+
 static void test_order(void)
 {
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, order_on);
@@ -178,6 +214,7 @@ int main(void)
         {"two modules or two weights", test_ambiguous},
         {"equal heads of hashes", test_keys},
         {"a bias that changed", test_bias},
+        {"handles of many pools", test_marks},
     };
     return oclora_test_main("pool_bind", tests, sizeof tests / sizeof *tests);
 }
