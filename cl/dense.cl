@@ -22,12 +22,12 @@ typedef float16 lanes_t;
 typedef float lanes_t;
 #endif
 
-uint dense_bytes(uint type)
+static uint dense_bytes(uint type)
 {
     return type == TYPE_F32 || type == TYPE_I32 ? 4 : 2;
 }
 
-float load_one(__global const uchar *p, uint type)
+static float load_one(__global const uchar *p, uint type)
 {
     if (type == TYPE_F32) return *(__global const float *)p;
     if (type == TYPE_F16) return vload_half(0, (__global const half *)p);
@@ -36,14 +36,14 @@ float load_one(__global const uchar *p, uint type)
 }
 
 /* Round to nearest even; NaN stays NaN. */
-ushort float_to_bf16(float value)
+static ushort float_to_bf16(float value)
 {
     uint bits = as_uint(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return (ushort)((bits >> 16) | 64u);
     return (ushort)((bits + (0x7fffu + ((bits >> 16) & 1u))) >> 16);
 }
 
-void store_one(__global uchar *p, uint type, float value)
+static void store_one(__global uchar *p, uint type, float value)
 {
     if (type == TYPE_F32) {
         *(__global float *)p = value;
@@ -57,7 +57,7 @@ void store_one(__global uchar *p, uint type, float value)
 }
 
 /* Elements p, p + stride, ...; those at or after `count` are 0. */
-lanes_t load_lanes(__global const uchar *p, ulong stride, uint count, uint type)
+static lanes_t load_lanes(__global const uchar *p, ulong stride, uint count, uint type)
 {
 #if LANES == 16
     if (count >= 16 && stride == dense_bytes(type)) {
@@ -72,7 +72,7 @@ lanes_t load_lanes(__global const uchar *p, ulong stride, uint count, uint type)
 #endif
 }
 
-void store_lanes(__global uchar *p, ulong stride, uint count, uint type, lanes_t values)
+static void store_lanes(__global uchar *p, ulong stride, uint count, uint type, lanes_t values)
 {
 #if LANES == 16
     if (count >= 16 && stride == dense_bytes(type)) {

@@ -52,9 +52,8 @@ static inline bool is_additive(__global const lora_lane *lanes, __global const u
 }
 
 /* Any entries, 16 outputs at a time. */
-static inline void expand_any(EXPAND_ARGS, uint first, uint end)
+static inline void expand_any(EXPAND_ARGS, lora_chunk chunk, uint first, uint end)
 {
-    lora_chunk chunk = WORK_CHUNK(get_global_id(1));
     for (uint i = 0; i < chunk.n_rows; i++) {
         __global float *y = Y_ROW(WORK_ROW(chunk.row_first + i));
         uint slot = chunk.hidden_first + i * chunk.n_entries;
@@ -85,13 +84,14 @@ static inline void expand_any(EXPAND_ARGS, uint first, uint end)
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_expand(EXPAND_ARGS)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+lora_expand(EXPAND_ARGS)
 {
     pool += pool_offset;
     lora_chunk chunk = WORK_CHUNK(get_global_id(1));
     uint first = get_global_id(0) * OUTPUTS, end = min(first + OUTPUTS, d_out);
     if (!is_additive(&LANE(0), &WORK_ENTRY(chunk.entry_first), chunk.n_entries)) {
-        expand_any(EXPAND_PASS, first, end);
+        expand_any(EXPAND_PASS, chunk, first, end);
         return;
     }
     rows_of rows = {&WORK_ROW(chunk.row_first),

@@ -9,7 +9,7 @@
 #include "lora_cpu.cl"
 #include "lora_types.cl"
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
 lora_fused(__global const uchar *restrict pool, ulong pool_offset,
            __global const uchar *restrict lanes, ulong l0, ulong l1, ulong l2, WORK_ARGS,
            __global const uchar *restrict x_base, ulong x_offset, ulong x_stride,

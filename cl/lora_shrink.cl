@@ -26,7 +26,8 @@
 #ifndef OCLORA_CLASS_GPU
 #include "lora_cpu.cl"
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void lora_shrink(SHRINK_ARGS)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+lora_shrink(SHRINK_ARGS)
 {
     pool += pool_offset;
     lora_chunk chunk = WORK_CHUNK(get_global_id(1));

@@ -139,8 +139,8 @@
 
 /* Global size (panels / NV, ceil(n_rows / MR)); d_out % (16 NV) == 0 here: the host gives leftover
  * panels to a launch of NV = 1 at a panel offset. A short last tile computes its last row again. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void panel_rows(MATMUL_ARGS,
-                                                                        uint panel_first)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+panel_rows(MATMUL_ARGS, uint panel_first)
 {
     uint m0 = get_global_id(1) * MR;
     ulong p0 = panel_first + get_global_id(0) * NV;
@@ -160,7 +160,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void panel_rows(MATMUL_A
 
 /* As above for many rows: each tile of inputs is dequantised once for rows [first, first +
  * block_rows), first = global id 1 times block_rows. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
 panel_tile(MATMUL_ARGS, uint panel_first, uint block_rows)
 {
     __local float16 tile[KP * NV];

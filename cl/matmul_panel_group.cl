@@ -28,7 +28,8 @@
 
 #ifndef OCLORA_CLASS_GPU
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void panel_rows_group(GROUP_ARGS)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+panel_rows_group(GROUP_ARGS)
 {
     uint m0 = get_global_id(1) * MR;
     GROUP_SELECT((uint)get_global_id(0))

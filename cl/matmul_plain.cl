@@ -37,12 +37,12 @@
 
 /* Sums of neighbours of a, then of b. Four rounds over 16 vectors leave the sum of vector j in lane
  * j, added in the same order as sum_lanes does. */
-float16 merge(float16 a, float16 b)
+static float16 merge(float16 a, float16 b)
 {
     return (float16)(a.even, b.even) + (float16)(a.odd, b.odd);
 }
 
-float sum_lanes(float16 v)
+static float sum_lanes(float16 v)
 {
     float8 a = v.even + v.odd;
     float4 b = a.even + a.odd;
@@ -51,7 +51,7 @@ float sum_lanes(float16 v)
 }
 
 /* 16 inputs of a row of a; lanes at or after `count` are 0. */
-float16 load_a(__global const uchar *row, ulong k, ulong stride, uint count)
+static float16 load_a(__global const uchar *row, ulong k, ulong stride, uint count)
 {
 #if A_TYPE <= 2
     if (count < 16 || stride != A_SIZE) {
@@ -64,7 +64,7 @@ float16 load_a(__global const uchar *row, ulong k, ulong stride, uint count)
     return values16(row, k, A_TYPE);
 }
 
-float16 load_x(__global const uchar *row, ulong k, ulong stride, uint count, uint type)
+static float16 load_x(__global const uchar *row, ulong k, ulong stride, uint count, uint type)
 {
     if (count >= 16 && type == TYPE_F32 && stride == 4)
         return vload16(0, (__global const float *)row + k);
@@ -77,7 +77,7 @@ float16 load_x(__global const uchar *row, ulong k, ulong stride, uint count, uin
 }
 
 /* The plane of a: plane2, or the expert that an id names (-1: there is none such). */
-long plane_of(__global const uchar *id, uint has_ids, ulong plane2, ulong n_expert)
+static long plane_of(__global const uchar *id, uint has_ids, ulong plane2, ulong n_expert)
 {
     if (!has_ids) return (long)plane2;
     int expert = *(__global const int *)id;
@@ -140,7 +140,7 @@ __attribute__((always_inline)) float4 sums_of(const float16 acc[MT])
 }
 
 /* Outputs m .. m + MT of one row. */
-void store_sums(__global float *out, float4 sums, ulong m, ulong n_m)
+static void store_sums(__global float *out, float4 sums, ulong m, ulong n_m)
 {
     if (m + MT <= n_m) {
         vstore4(sums, 0, out + m);
@@ -168,7 +168,8 @@ __attribute__((always_inline)) void multiply_rows(__global const uchar *a_plane,
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_id_cpu(ARGS)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+matmul_id_cpu(ARGS)
 {
     ulong m_first = (ulong)get_global_id(0) * E_SPAN, m_last = min(m_first + E_SPAN, n_m);
     long expert = (long)get_global_id(1);
@@ -196,7 +197,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_id_cpu(ARGS)
 }
 #endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_cpu(ARGS)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+matmul_cpu(ARGS)
 {
     ulong m_first = (ulong)get_global_id(0) * M_SPAN, n = (ulong)get_global_id(1) * NT;
     ulong m_last = min(m_first + M_SPAN, n_m);

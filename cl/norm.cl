@@ -11,7 +11,7 @@
 #define MODE_L2   2
 #define MODE_SUM  3
 
-float sum_lanes(float16 v)
+static float sum_lanes(float16 v)
 {
     float8 a = v.lo + v.hi;
     float4 b = a.lo + a.hi;
@@ -19,7 +19,7 @@ float sum_lanes(float16 v)
     return c.x + c.y;
 }
 
-float16 load_row(__global const float *x, ulong step, ulong i, ulong n, float pad)
+static float16 load_row(__global const float *x, ulong step, ulong i, ulong n, float pad)
 {
     if (i + 16 <= n && step == 1) return vload16(0, x + i);
     float part[16];
@@ -27,7 +27,7 @@ float16 load_row(__global const float *x, ulong step, ulong i, ulong n, float pa
     return vload16(0, part);
 }
 
-void store_row(__global float *y, ulong i, ulong n, float16 v)
+static void store_row(__global float *y, ulong i, ulong n, float16 v)
 {
     if (i + 16 <= n) {
         vstore16(v, 0, y + i);
@@ -38,14 +38,14 @@ void store_row(__global float *y, ulong i, ulong n, float16 v)
     for (uint j = 0; i + j < n; j++) y[i + j] = part[j];
 }
 
-float scale_of(float sum, ulong n, float eps, uint mode)
+static float scale_of(float sum, ulong n, float eps, uint mode)
 {
     if (mode == MODE_L2) return 1.0f / fmax(sqrt(sum), eps);
     return 1.0f / sqrt(sum / (float)n + eps);
 }
 
 #ifndef OCLORA_CLASS_GPU
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
 norm_cpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong src_offset,
          ulong n, ulong step, ulong nd1, ulong nd2, ulong nd3, ulong ns1, ulong ns2, ulong ns3,
          float eps, uint mode)
@@ -77,7 +77,7 @@ norm_cpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong
 
 #else
 
-float sum_group(float value, __local float *part)
+static float sum_group(float value, __local float *part)
 {
     uint lane = get_local_id(0);
     part[lane] = value;
@@ -142,7 +142,8 @@ norm_gpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong
     __global const float *x = has_sum ? sum : a;
 
 #ifndef OCLORA_CLASS_GPU
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void add_norm_cpu(ADD_NORM_ARGS)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+add_norm_cpu(ADD_NORM_ARGS)
 {
     ADD_NORM_ROWS((ulong)get_global_id(0))
     float16 acc = 0.0f;

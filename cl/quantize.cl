@@ -20,12 +20,12 @@
 #define UNROLL
 #endif
 
-void store_half(__global uchar *p, float value)
+static void store_half(__global uchar *p, float value)
 {
     vstore_half_rte(value, 0, (__global half *)p);
 }
 
-void quantize_q8_0(__global uchar *block, const float *x)
+static void quantize_q8_0(__global uchar *block, const float *x)
 {
     float top = 0.0f;
     UNROLL for (uint j = 0; j < 32; j++) top = fmax(top, fabs(x[j]));
@@ -35,7 +35,7 @@ void quantize_q8_0(__global uchar *block, const float *x)
 }
 
 /* Symmetric: the value of largest magnitude becomes the lowest level. */
-void quantize_signed(__global uchar *block, const float *x, uint *q, int levels)
+static void quantize_signed(__global uchar *block, const float *x, uint *q, int levels)
 {
     float top = 0.0f, signed_top = 0.0f;
     UNROLL for (uint j = 0; j < 32; j++)
@@ -52,7 +52,7 @@ void quantize_signed(__global uchar *block, const float *x, uint *q, int levels)
         (uint)min(2 * levels - 1, (int)(x[j] * inverse + ((float)levels + 0.5f)));
 }
 
-void quantize_range(__global uchar *block, const float *x, uint *q, int steps)
+static void quantize_range(__global uchar *block, const float *x, uint *q, int steps)
 {
     float low = FLT_MAX, high = -FLT_MAX;
     UNROLL for (uint j = 0; j < 32; j++)
@@ -69,7 +69,7 @@ void quantize_range(__global uchar *block, const float *x, uint *q, int steps)
 }
 
 /* Low four bits of 32 levels in 16 bytes; with `fifth`, their fifth bits in the 4 bytes there. */
-void pack_levels(__global uchar *nibbles_at, __global uchar *fifth, const uint *q)
+static void pack_levels(__global uchar *nibbles_at, __global uchar *fifth, const uint *q)
 {
     uint bits = 0;
     UNROLL for (uint j = 0; j < 16; j++)
@@ -80,7 +80,7 @@ void pack_levels(__global uchar *nibbles_at, __global uchar *fifth, const uint *
     if (fifth != 0) UNROLL for (uint j = 0; j < 4; j++) fifth[j] = (uchar)(bits >> (8 * j));
 }
 
-void quantize_block(__global uchar *block, const float *x)
+static void quantize_block(__global uchar *block, const float *x)
 {
 #if TYPE == 3
     quantize_q8_0(block, x);

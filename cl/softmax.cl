@@ -6,14 +6,14 @@
  * ne3). Masked positions (-infinity) add exact zeros, so their number does not change a row. */
 #include "dense.cl"
 
-float slope_of(uint head, float max_bias, uint n_head_log2, float m0, float m1)
+static float slope_of(uint head, float max_bias, uint n_head_log2, float m0, float m1)
 {
     if (max_bias <= 0.0f) return 1.0f;
     return head < n_head_log2 ? pow(m0, (float)(head + 1))
                               : pow(m1, (float)(2 * (head - n_head_log2) + 1));
 }
 
-float16 logits(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
+static float16 logits(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
                ulong n, float scale, float slope)
 {
     float part[16];
@@ -36,7 +36,7 @@ float16 logits(__global const float *x, __global const uchar *mask, uint mask_ty
     return v + vload16(0, part);
 }
 
-void store_row(__global float *y, ulong i, ulong n, float16 v)
+static void store_row(__global float *y, ulong i, ulong n, float16 v)
 {
     if (i + 16 <= n) {
         vstore16(v, 0, y + i);
@@ -55,7 +55,8 @@ void store_row(__global float *y, ulong i, ulong n, float16 v)
         uint has_sinks, float scale, float max_bias, uint n_head_log2, float m0, float m1
 
 #ifndef OCLORA_CLASS_GPU
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_cpu(ARGS)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+softmax_cpu(ARGS)
 {
     ulong i1 = get_global_id(0), i2 = get_global_id(1), i3 = get_global_id(2);
     __global float *y = (__global float *)(dst + dst_offset + i1 * nd1 + i2 * nd2 + i3 * nd3);
@@ -92,7 +93,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_cpu(ARGS)
 
 #else
 
-float logit(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
+static float logit(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
             float scale, float slope)
 {
     float v = x[i] * scale;

@@ -57,9 +57,12 @@ struct oclora_buffer {
 
 typedef struct oclora_kernel {
     uint64_t hash;
-    char *name; /* file, entry and defines, each zero-terminated, one after the other */
+    uint32_t ordinal; /* among the stream's kernels */
+    char *name;       /* file, entry and defines, each zero-terminated, one after the other */
     cl_kernel cl;
 } oclora_kernel;
+
+typedef struct oclora_chain oclora_chain; /* chain.h */
 
 /* Small writes are copied into one half of the ring and sent without waiting. A half is reused
  * when the event recorded at its end has completed. */
@@ -76,6 +79,7 @@ struct oclora_stream {
     size_t stage_used; /* in the current half */
     uint32_t stage_half;
     cl_event stage_events[2]; /* end of the last use of each half, or NULL */
+    oclora_chain *chain;      /* NULL until the first oclora_stream_chain_begin */
     oclora_stream_stats stats;
 };
 
@@ -95,6 +99,30 @@ cl_int oclora_event_failure(cl_event event);
  * Errors: NOT_FOUND (no such file), BUILD_FAILED with the head of the log, OPENCL. */
 oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,
                                  cl_program *out, oclora_error *err);
+/* The program kept under (file, key), made by `make` if there is none. */
+typedef oclora_status (*oclora_program_maker)(oclora_context *context, const char *file,
+                                              const char *key, const void *user, cl_program *out,
+                                              oclora_error *err);
+oclora_status oclora_program_get_made(oclora_context *context, const char *file, const char *key,
+                                      oclora_program_maker make, const void *user, cl_program *out,
+                                      oclora_error *err);
+/* Of source `text` with `options`, from the disk cache if it is there: else `make` compiles it. */
+typedef oclora_status (*oclora_program_compiler)(oclora_context *context, const char *options,
+                                                 const void *user, cl_program *out,
+                                                 oclora_error *err);
+oclora_status oclora_program_cached(oclora_context *context, const char *text, const char *options,
+                                    oclora_program_compiler make, const void *user, cl_program *out,
+                                    oclora_error *err);
+/* Options of every build before those of `defines`; release it. NULL: out of memory. */
+char *oclora_program_options(const oclora_context *context, const char *defines);
+/* NOT_FOUND: no such file in cl/. */
+struct oclora_source;
+oclora_status oclora_program_source(const char *file, const struct oclora_source **out,
+                                    oclora_error *err);
+/* The status of a failed build, with the head of its log. */
+oclora_status oclora_program_fail(oclora_context *context, cl_program program, cl_int code,
+                                  const char *call, const char *file, const char *defines,
+                                  oclora_error *err);
 void oclora_programs_destroy(oclora_context *context);
 
 /* Acts on what is known of the context's device: masks features, disables kernels, refuses. With
@@ -105,6 +133,10 @@ oclora_status oclora_context_apply_quirks(oclora_context *context, bool ignore_a
 const char *oclora_context_disabled_reason(const oclora_context *context, const char *file,
                                            const char *defines);
 
+/* Enqueues a kernel with its arguments now; `name` as oclora_kernel's, for the error's text. */
+oclora_status oclora_stream_enqueue(oclora_stream *stream, cl_kernel kernel, const char *name,
+                                    const oclora_arg *args, uint32_t n_args, uint32_t dims,
+                                    const size_t *global, const size_t *local, oclora_error *err);
 void oclora_stream_release_kernels(oclora_stream *stream);
 
 #endif

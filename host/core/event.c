@@ -1,4 +1,4 @@
-#include "host/core/cl.h"
+#include "host/core/chain.h"
 
 cl_int oclora_event_failure(cl_event event)
 {
@@ -12,6 +12,7 @@ oclora_status oclora_stream_record(oclora_stream *stream, oclora_event **out, oc
 {
     oclora_context *context = stream->context;
     OCLORA_TRY(oclora_context_health(context, err));
+    OCLORA_TRY(oclora_chain_submit(stream, err));
     oclora_event *event = oclora_alloc(&context->env, 1, sizeof *event);
     if (!event) return oclora_fail_memory(err, sizeof *event, "an event");
     event->context = context;
@@ -60,6 +61,7 @@ oclora_status oclora_stream_wait_event(oclora_stream *stream, oclora_event *even
     if (event->context != stream->context)
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT,
                            "a stream can wait only for events of its own context");
+    OCLORA_TRY(oclora_chain_submit(stream, err));
     cl_int code = clEnqueueBarrierWithWaitList(stream->cl, 1, &event->cl, NULL);
     if (code)
         return oclora_context_fail_cl(stream->context, err, code, "clEnqueueBarrierWithWaitList",

@@ -1,4 +1,4 @@
-#include "host/core/cl.h"
+#include "host/core/chain.h"
 
 #include <string.h>
 
@@ -66,7 +66,7 @@ static char *copy_name(const oclora_env *env, const oclora_kernel_ref *ref)
 }
 
 static oclora_status create_kernel(oclora_stream *stream, const oclora_kernel_ref *ref,
-                                   uint64_t hash, cl_kernel *out, oclora_error *err)
+                                   uint64_t hash, const oclora_kernel **out, oclora_error *err)
 {
     oclora_context *context = stream->context;
     cl_program program = NULL;
@@ -89,21 +89,20 @@ static oclora_status create_kernel(oclora_stream *stream, const oclora_kernel_re
                                       ref->entry, ref->file, ref->defines);
     }
     oclora_kernel *place = find_place(stream->kernels, stream->kernels_capacity, hash, ref);
-    *place = (oclora_kernel){hash, name, kernel};
-    stream->n_kernels++;
-    *out = kernel;
+    *place = (oclora_kernel){hash, (uint32_t)stream->n_kernels++, name, kernel};
+    *out = place;
     return OCLORA_OK;
 }
 
-static oclora_status get_kernel(oclora_stream *stream, const oclora_kernel_ref *ref, cl_kernel *out,
-                                oclora_error *err)
+static oclora_status get_kernel(oclora_stream *stream, const oclora_kernel_ref *ref,
+                                const oclora_kernel **out, oclora_error *err)
 {
     uint64_t hash = hash_ref(ref);
     if (stream->kernels) {
         const oclora_kernel *place =
             find_place(stream->kernels, stream->kernels_capacity, hash, ref);
         if (place->cl) {
-            *out = place->cl;
+            *out = place;
             return OCLORA_OK;
         }
     }
@@ -118,6 +117,7 @@ static cl_int set_arg(cl_kernel kernel, cl_uint index, const oclora_arg *arg)
         return clSetKernelArg(kernel, index, sizeof *mem, mem);
     }
     case OCLORA_ARG_VALUE:
+    case OCLORA_ARG_FLOAT:
         return clSetKernelArg(kernel, index, arg->bytes, &arg->value);
     case OCLORA_ARG_LOCAL:
         return clSetKernelArg(kernel, index, arg->bytes, NULL);
@@ -126,11 +126,41 @@ static cl_int set_arg(cl_kernel kernel, cl_uint index, const oclora_arg *arg)
     }
 }
 
+static oclora_kernel_ref ref_of(const char *name)
+{
+    const char *entry = name + strlen(name) + 1;
+    oclora_kernel_ref ref = {name, entry, entry + strlen(entry) + 1};
+    return ref;
+}
+
+oclora_status oclora_stream_enqueue(oclora_stream *stream, cl_kernel kernel, const char *name,
+                                    const oclora_arg *args, uint32_t n_args, uint32_t dims,
+                                    const size_t *global, const size_t *local, oclora_error *err)
+{
+    const oclora_kernel_ref ref = ref_of(name);
+    for (uint32_t i = 0; i < n_args; i++) {
+        cl_int code = set_arg(kernel, i, &args[i]);
+        if (code)
+            return oclora_context_fail_cl(stream->context, err, code, "clSetKernelArg",
+                                          "argument %u of %s in %s.cl [%s]", i, ref.entry, ref.file,
+                                          ref.defines);
+    }
+    cl_int code =
+        clEnqueueNDRangeKernel(stream->cl, kernel, dims, NULL, global, local, 0, NULL, NULL);
+    if (code)
+        return oclora_context_fail_cl(stream->context, err, code, "clEnqueueNDRangeKernel",
+                                      "%s of %s.cl [%s], global %zu x %zu x %zu", ref.entry,
+                                      ref.file, ref.defines, global[0], dims > 1 ? global[1] : 1,
+                                      dims > 2 ? global[2] : 1);
+    stream->stats.enqueues++;
+    return OCLORA_OK;
+}
+
 oclora_status oclora_stream_launch(oclora_stream *stream, const oclora_kernel_ref *ref,
                                    const oclora_arg *args, uint32_t n_args, uint32_t dims,
                                    const size_t *global, const size_t *local, oclora_error *err)
 {
-    cl_kernel kernel = NULL;
+    const oclora_kernel *kernel = NULL;
     OCLORA_TRY(oclora_context_health(stream->context, err));
     if (dims < 1 || dims > 3)
         return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "launch of %s in %u dimensions",
@@ -138,20 +168,14 @@ oclora_status oclora_stream_launch(oclora_stream *stream, const oclora_kernel_re
     for (uint32_t i = 0; i < dims; i++)
         if (!global[i]) return OCLORA_OK;
     OCLORA_TRY(get_kernel(stream, ref, &kernel, err));
-    for (uint32_t i = 0; i < n_args; i++) {
-        cl_int code = set_arg(kernel, i, &args[i]);
-        if (code)
-            return oclora_context_fail_cl(stream->context, err, code, "clSetKernelArg",
-                                          "argument %u of %s in %s.cl [%s]", i, ref->entry,
-                                          ref->file, ref->defines);
+    const oclora_launch launch = {kernel, args, n_args, dims, global, local};
+    if (oclora_chain_takes(stream->chain, &launch)) {
+        OCLORA_TRY(oclora_chain_add(stream, &launch, err));
+    } else {
+        OCLORA_TRY(oclora_chain_submit(stream, err));
+        OCLORA_TRY(oclora_stream_enqueue(stream, kernel->cl, kernel->name, args, n_args, dims,
+                                         global, local, err));
     }
-    cl_int code =
-        clEnqueueNDRangeKernel(stream->cl, kernel, dims, NULL, global, local, 0, NULL, NULL);
-    if (code)
-        return oclora_context_fail_cl(stream->context, err, code, "clEnqueueNDRangeKernel",
-                                      "%s of %s.cl [%s], global %zu x %zu x %zu", ref->entry,
-                                      ref->file, ref->defines, global[0], dims > 1 ? global[1] : 1,
-                                      dims > 2 ? global[2] : 1);
     stream->stats.launches++;
     return OCLORA_OK;
 }
@@ -162,8 +186,7 @@ void oclora_stream_each_kernel(const oclora_stream *stream,
 {
     for (size_t i = 0; i < stream->kernels_capacity; i++) {
         if (!stream->kernels[i].cl) continue;
-        const char *file = stream->kernels[i].name, *entry = file + strlen(file) + 1;
-        const oclora_kernel_ref kernel = {file, entry, entry + strlen(entry) + 1};
+        const oclora_kernel_ref kernel = ref_of(stream->kernels[i].name);
         visit(user, &kernel);
     }
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* OpenCL C 1.2 and IEEE arithmetic as written: no fast-math option is ever added. */
-static char *build_options(const oclora_context *context, const char *defines)
+char *oclora_program_options(const oclora_context *context, const char *defines)
 {
     static const char base[] = "-cl-std=CL1.2 ";
     const char *device_class = context->device_class == OCLORA_CLASS_GPU ? "-DOCLORA_CLASS_GPU=1 "
@@ -18,7 +18,7 @@ static char *build_options(const oclora_context *context, const char *defines)
     return options;
 }
 
-static oclora_status find_source(const char *file, const oclora_source **out, oclora_error *err)
+oclora_status oclora_program_source(const char *file, const oclora_source **out, oclora_error *err)
 {
     for (const oclora_source *source = oclora_sources; source->name; source++) {
         if (strcmp(source->name, file)) continue;
@@ -28,15 +28,14 @@ static oclora_status find_source(const char *file, const oclora_source **out, oc
     return oclora_fail(err, OCLORA_NOT_FOUND, "no kernel file '%s.cl' was built in", file);
 }
 
-static bool make_key(const oclora_context *context, const oclora_source *source,
-                     const char *options, oclora_cache_key *out)
+static bool make_key(const oclora_context *context, const char *text, const char *options,
+                     oclora_cache_key *out)
 {
     const oclora_device *device = &context->device;
     char processor[4096] = "";
     if (device->type == OCLORA_DEVICE_CPU) oclora_cache_processor(processor, sizeof processor);
-    const char *parts[] = {
-        (const char *)source->text, options,        device->name, device->version, device->driver,
-        device->platform,           device->vendor, processor};
+    const char *parts[] = {text,           options,          device->name,   device->version,
+                           device->driver, device->platform, device->vendor, processor};
     return oclora_cache_key_make(out, parts, sizeof parts / sizeof parts[0]);
 }
 
@@ -45,10 +44,10 @@ oclora_status oclora_context_program_key(const oclora_context *context, const ch
                                          oclora_error *err)
 {
     const oclora_source *source = NULL;
-    OCLORA_TRY(find_source(file, &source, err));
-    char *options = build_options(context, defines);
+    OCLORA_TRY(oclora_program_source(file, &source, err));
+    char *options = oclora_program_options(context, defines);
     if (!options) return oclora_fail_memory(err, strlen(defines), "build options");
-    bool ok = make_key(context, source, options, out);
+    bool ok = make_key(context, (const char *)source->text, options, out);
     oclora_release(&context->env, options);
     return ok ? OCLORA_OK : oclora_fail(err, OCLORA_INTERNAL, "no SHA-256 from libcrypto");
 }
@@ -93,8 +92,9 @@ static void save_binary(oclora_context *context, const oclora_cache_key *key, cl
     oclora_release(&context->env, binary);
 }
 
-static oclora_status fail_build(oclora_context *context, cl_program program, cl_int code,
-                                const char *file, const char *defines, oclora_error *err)
+oclora_status oclora_program_fail(oclora_context *context, cl_program program, cl_int code,
+                                  const char *call, const char *file, const char *defines,
+                                  oclora_error *err)
 {
     char head[301] = "(no build log)";
     size_t size = 0;
@@ -108,18 +108,20 @@ static oclora_status fail_build(oclora_context *context, cl_program program, cl_
     }
     oclora_release(&context->env, log);
     oclora_status status =
-        oclora_context_fail_cl(context, err, code, "clBuildProgram", "%s.cl [%s] on '%.60s': %s",
-                               file, defines, context->device.name, head);
+        oclora_context_fail_cl(context, err, code, call, "%s.cl [%s] on '%.60s': %s", file, defines,
+                               context->device.name, head);
     /* Runtimes disagree on the code for a rejected source. */
     if (status == OCLORA_OPENCL) status = OCLORA_BUILD_FAILED;
     if (err) err->status = status;
     return status;
 }
 
-static oclora_status compile(oclora_context *context, const oclora_source *source,
-                             const char *options, const char *defines, cl_program *out,
-                             oclora_error *err)
+static oclora_status compile(oclora_context *context, const char *options, const void *user,
+                             cl_program *out, oclora_error *err)
 {
+    const oclora_kernel_ref *ref = user;
+    const oclora_source *source = NULL;
+    OCLORA_TRY(oclora_program_source(ref->file, &source, err));
     const char *text = (const char *)source->text;
     cl_int code = CL_SUCCESS;
     cl_program program = clCreateProgramWithSource(context->cl, 1, &text, &source->length, &code);
@@ -128,49 +130,61 @@ static oclora_status compile(oclora_context *context, const oclora_source *sourc
                                       source->name);
     code = clBuildProgram(program, 1, &context->cl_device, options, NULL, NULL);
     if (code) {
-        oclora_status status = fail_build(context, program, code, source->name, defines, err);
+        oclora_status status = oclora_program_fail(context, program, code, "clBuildProgram",
+                                                   ref->file, ref->defines, err);
         clReleaseProgram(program);
         return status;
     }
-    context->program_stats.compiled++;
     *out = program;
     return OCLORA_OK;
 }
 
-static oclora_status load_or_compile(oclora_context *context, const char *file, const char *defines,
-                                     cl_program *out, oclora_error *err)
+oclora_status oclora_program_cached(oclora_context *context, const char *text, const char *options,
+                                    oclora_program_compiler make, const void *user, cl_program *out,
+                                    oclora_error *err)
 {
-    const oclora_source *source = NULL;
-    OCLORA_TRY(find_source(file, &source, err));
-    char *options = build_options(context, defines);
-    if (!options) return oclora_fail_memory(err, strlen(defines), "build options");
     oclora_cache_key key;
     bool cached =
-        context->cache_dir && !context->no_binaries && make_key(context, source, options, &key);
+        context->cache_dir && !context->no_binaries && make_key(context, text, options, &key);
     cl_program program = cached ? load_binary(context, &key, options) : NULL;
-    oclora_status status = OCLORA_OK;
     if (!program) {
-        status = compile(context, source, options, defines, &program, err);
-        if (!status && cached) save_binary(context, &key, program);
+        OCLORA_TRY(make(context, options, user, &program, err));
+        context->program_stats.compiled++;
+        if (cached) save_binary(context, &key, program);
     }
+    *out = program;
+    return OCLORA_OK;
+}
+
+static oclora_status make_plain(oclora_context *context, const char *file, const char *defines,
+                                const void *user, cl_program *out, oclora_error *err)
+{
+    const oclora_source *source = NULL;
+    const oclora_kernel_ref ref = {file, "", defines};
+    (void)user;
+    OCLORA_TRY(oclora_program_source(file, &source, err));
+    char *options = oclora_program_options(context, defines);
+    if (!options) return oclora_fail_memory(err, strlen(defines), "build options");
+    oclora_status status = oclora_program_cached(context, (const char *)source->text, options,
+                                                 compile, &ref, out, err);
     oclora_release(&context->env, options);
-    if (!status) *out = program;
     return status;
 }
 
-static oclora_status add_program(oclora_context *context, const char *file, const char *defines,
-                                 cl_program *out, oclora_error *err)
+static oclora_status add_program(oclora_context *context, const char *file, const char *key,
+                                 oclora_program_maker make, const void *user, cl_program *out,
+                                 oclora_error *err)
 {
     const oclora_env *env = &context->env;
     OCLORA_TRY(oclora_reserve(env, &context->programs, &context->programs_capacity,
                               context->n_programs + 1, sizeof *context->programs, err));
     oclora_program program = {0};
     program.file = oclora_string_copy(env, file, strlen(file));
-    program.defines = oclora_string_copy(env, defines, strlen(defines));
+    program.defines = oclora_string_copy(env, key, strlen(key));
     oclora_status status =
         program.file && program.defines
-            ? load_or_compile(context, file, defines, &program.cl, err)
-            : oclora_fail_memory(err, strlen(file) + strlen(defines), "a program's name");
+            ? make(context, file, key, user, &program.cl, err)
+            : oclora_fail_memory(err, strlen(file) + strlen(key), "a program's name");
     if (status) {
         oclora_release(env, program.file);
         oclora_release(env, program.defines);
@@ -181,20 +195,27 @@ static oclora_status add_program(oclora_context *context, const char *file, cons
     return OCLORA_OK;
 }
 
-oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,
-                                 cl_program *out, oclora_error *err)
+oclora_status oclora_program_get_made(oclora_context *context, const char *file, const char *key,
+                                      oclora_program_maker make, const void *user, cl_program *out,
+                                      oclora_error *err)
 {
     oclora_status status = OCLORA_OK;
     cl_program found = NULL;
     pthread_mutex_lock(&context->lock);
     for (size_t i = 0; i < context->n_programs && !found; i++) {
         const oclora_program *program = &context->programs[i];
-        if (!strcmp(program->file, file) && !strcmp(program->defines, defines)) found = program->cl;
+        if (!strcmp(program->file, file) && !strcmp(program->defines, key)) found = program->cl;
     }
-    if (!found) status = add_program(context, file, defines, &found, err);
+    if (!found) status = add_program(context, file, key, make, user, &found, err);
     pthread_mutex_unlock(&context->lock);
     if (!status) *out = found;
     return status;
+}
+
+oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,
+                                 cl_program *out, oclora_error *err)
+{
+    return oclora_program_get_made(context, file, defines, make_plain, NULL, out, err);
 }
 
 oclora_status oclora_context_build(oclora_context *context, const char *file, const char *defines,

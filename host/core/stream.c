@@ -1,4 +1,4 @@
-#include "host/core/cl.h"
+#include "host/core/chain.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -76,6 +76,7 @@ void oclora_stream_destroy(oclora_stream *stream)
     const oclora_env *env = &stream->context->env;
     /* A dead device may never answer clFinish. */
     if (stream->cl && !oclora_context_health(stream->context, NULL)) clFinish(stream->cl);
+    oclora_chain_destroy(stream->chain);
     oclora_stream_release_kernels(stream);
     for (uint32_t i = 0; i < OCLORA_SCRATCH_COUNT; i++) oclora_buffer_destroy(stream->scratch[i]);
     for (int i = 0; i < 2; i++)
@@ -95,7 +96,8 @@ oclora_stream_stats oclora_stream_get_stats(const oclora_stream *stream)
     return stream->stats;
 }
 
-static oclora_status check_range(const oclora_stream *stream, const oclora_buffer *buffer,
+/* Every transfer comes behind the launches kept back so far. */
+static oclora_status check_range(oclora_stream *stream, const oclora_buffer *buffer,
                                  uint64_t offset, uint64_t bytes, const char *what,
                                  oclora_error *err)
 {
@@ -108,7 +110,7 @@ static oclora_status check_range(const oclora_stream *stream, const oclora_buffe
                            "%s: %" PRIu64 " bytes at offset %" PRIu64
                            " leave the buffer of %" PRIu64 " bytes",
                            what, bytes, offset, buffer->bytes);
-    return OCLORA_OK;
+    return oclora_chain_submit(stream, err);
 }
 
 /* Turns to the other half of the staging ring, waiting until its last use is over. */
@@ -231,6 +233,7 @@ oclora_status oclora_stream_fill(oclora_stream *stream, oclora_buffer *dst, uint
 oclora_status oclora_stream_flush(oclora_stream *stream, oclora_error *err)
 {
     OCLORA_TRY(oclora_context_health(stream->context, err));
+    OCLORA_TRY(oclora_chain_submit(stream, err));
     cl_int code = clFlush(stream->cl);
     if (code) return oclora_context_fail_cl(stream->context, err, code, "clFlush", "a stream");
     return OCLORA_OK;
@@ -239,6 +242,7 @@ oclora_status oclora_stream_flush(oclora_stream *stream, oclora_error *err)
 oclora_status oclora_stream_finish(oclora_stream *stream, oclora_error *err)
 {
     OCLORA_TRY(oclora_context_health(stream->context, err));
+    OCLORA_TRY(oclora_chain_submit(stream, err));
     stream->stats.waits++;
     /* PoCL's and Intel's clFinish succeed whatever became of the work: only an event may tell. */
     cl_event end = NULL;
@@ -262,6 +266,7 @@ oclora_status oclora_stream_scratch(oclora_stream *stream, uint32_t slot, uint64
         *out = old;
         return OCLORA_OK;
     }
+    OCLORA_TRY(oclora_chain_submit(stream, err)); /* launches kept back may use the old one */
     /* Grown by half, so that a slowly growing batch does not allocate every time. */
     uint64_t grown = old ? old->bytes + old->bytes / 2 : 64 * 1024;
     oclora_buffer *fresh = NULL;

@@ -65,7 +65,7 @@ typedef struct oclora_arg {
     } value;
 } oclora_arg;
 
-enum { OCLORA_ARG_BUFFER = 1, OCLORA_ARG_VALUE = 2, OCLORA_ARG_LOCAL = 3 };
+enum { OCLORA_ARG_BUFFER = 1, OCLORA_ARG_VALUE = 2, OCLORA_ARG_LOCAL = 3, OCLORA_ARG_FLOAT = 4 };
 
 /* NULL is passed as a null pointer. */
 static inline oclora_arg oclora_arg_buffer(const oclora_buffer *buffer)
@@ -90,7 +90,7 @@ static inline oclora_arg oclora_arg_u64(uint64_t value)
 }
 static inline oclora_arg oclora_arg_f32(float value)
 {
-    oclora_arg arg = {OCLORA_ARG_VALUE, 4, {.f32 = value}};
+    oclora_arg arg = {OCLORA_ARG_FLOAT, 4, {.f32 = value}};
     return arg;
 }
 /* `bytes` of local memory. */
@@ -101,11 +101,21 @@ static inline oclora_arg oclora_arg_local(uint32_t bytes)
 }
 
 /* Enqueues one kernel over `global` work-items in groups of `local` (NULL = the runtime's choice).
- * A global size of zero in any dimension enqueues nothing. Errors: BUILD_FAILED with the build log's
- * head, OPENCL, OUT_OF_DEVICE_MEMORY, DEVICE_LOST. */
+ * A global size of zero in any dimension enqueues nothing. Errors: BUILD_FAILED with the build
+ * log's head, OPENCL, OUT_OF_DEVICE_MEMORY, DEVICE_LOST. */
 oclora_status oclora_stream_launch(oclora_stream *stream, const oclora_kernel_ref *kernel,
                                    const oclora_arg *args, uint32_t n_args, uint32_t dims,
                                    const size_t *global, const size_t *local, oclora_error *err);
+
+/* Between begin and end, launches may be kept back and run in chains: many in one kernel, whose
+ * work-groups take the launches' items from a list in memory, each launch after the one before it
+ * is done. Same results bit by bit; an error of a launch may come with a later call, `end` at the
+ * latest. Every other call on the stream submits first what was kept back; buffers must live until
+ * then. Launches run as ever where chains do not pay (more than `rows` of OCLORA_TUNE_CHAIN_ROWS,
+ * GPUs, runtimes that are not known well) and until the chain of the kernels in use is built, which
+ * is when they were all used by two graphs. */
+void oclora_stream_chain_begin(oclora_stream *stream, uint32_t rows);
+oclora_status oclora_stream_chain_end(oclora_stream *stream, oclora_error *err);
 
 /* Calls `visit` for every kernel launched on the stream so far, in no order. */
 void oclora_stream_each_kernel(const oclora_stream *stream,
@@ -114,13 +124,19 @@ void oclora_stream_each_kernel(const oclora_stream *stream,
 
 /* Scratch memory of at least `bytes`, kept by the stream and grown as needed. One buffer per slot:
  * contents live until the slot is asked for again. */
-enum { OCLORA_SCRATCH_HIDDEN, OCLORA_SCRATCH_ROWS, OCLORA_SCRATCH_OP, OCLORA_SCRATCH_WORK,
-       OCLORA_SCRATCH_COUNT };
+enum {
+    OCLORA_SCRATCH_HIDDEN,
+    OCLORA_SCRATCH_ROWS,
+    OCLORA_SCRATCH_OP,
+    OCLORA_SCRATCH_WORK,
+    OCLORA_SCRATCH_COUNT
+};
 oclora_status oclora_stream_scratch(oclora_stream *stream, uint32_t slot, uint64_t bytes,
                                     oclora_buffer **out, oclora_error *err);
 
 typedef struct oclora_stream_stats {
-    uint64_t launches;
+    uint64_t launches; /* of kernels, those in chains among them */
+    uint64_t enqueues; /* of kernels; a chain is one */
     uint64_t bytes_written;
     uint64_t bytes_read;
     uint64_t waits; /* blocking points */

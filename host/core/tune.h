@@ -38,6 +38,9 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
     X(ATTENTION_ROWS_FROM, attention_rows_from, OCLORA_TUNE_CPU, 2, 4096, 1,                       \
       "rows from which eight share a chunk of keys")                                               \
     X(ROW_SPAN, row_span, OCLORA_TUNE_CPU, 128, 65536, 128, "elements of a work-item")             \
+    X(CHAIN_STEPS, chain_steps, OCLORA_TUNE_CPU, 1, 1024, 1,                                       \
+      "launches of a graph that run in one kernel; 1: each its own")                               \
+    X(CHAIN_ROWS, chain_rows, OCLORA_TUNE_CPU, 1, 4096, 1, "rows of a graph up to which they do")  \
     X(ROW_WIDTH, row_width, OCLORA_TUNE_GPU, 32, 256, 32,                                          \
       "work-items of a group that do one element each")
 

@@ -41,6 +41,12 @@ const oclora_tune_row oclora_tune_rows[] = {
     CPU(CHUNK_ROWS, 16, "factors are read once for 16 rows; 8 and 32 are within 3 %"),
     CPU(ATTENTION_ROWS_FROM, 4, "below, converting keys for eight rows is not won back"),
     CPU(ROW_SPAN, 1024, "4 KiB a work-item cover its start"),
+    CPU(CHAIN_STEPS, 1, "chains rely on how a runtime orders memory: only where that is known"),
+    CPU(CHAIN_ROWS, 32, "with more rows, starting a kernel costs less than 3 % of running it"),
+#ifdef __x86_64__
+    CPU_OF("pocl", "", CHAIN_STEPS, 64, "measured below"),
+    CPU_OF("intel-cpu", "", CHAIN_STEPS, 64, "measured below"),
+#endif
     CPU_OF("pocl", "", ATTENTION_ROWS_FROM, 16,
            "oclora-tune, two cores of an EPYC: 1.26x of 4; single rows spread better"),
 

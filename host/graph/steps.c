@@ -98,7 +98,7 @@ static oclora_status run_step(const oclora_run *run, const oclora_step *step, oc
     }
 }
 
-oclora_status oclora_run_steps(const oclora_run *run, oclora_error *err)
+static oclora_status run_each(const oclora_run *run, oclora_error *err)
 {
     for (uint32_t i = 0; i < run->plan->n_steps; i++) {
         const oclora_step *step = &run->plan->steps[i];
@@ -108,4 +108,14 @@ oclora_status oclora_run_steps(const oclora_run *run, oclora_error *err)
                                        oclora_op_name(run->plan->placed.nodes[step->at].op));
     }
     return OCLORA_OK;
+}
+
+oclora_status oclora_run_steps(const oclora_run *run, oclora_error *err)
+{
+    oclora_stream *stream = run->runner->stream;
+    const uint32_t rows = run->plan->rows.n_tokens; /* 0: not known */
+    if (rows > 0) oclora_stream_chain_begin(stream, rows);
+    oclora_status status = run_each(run, err);
+    oclora_status ended = oclora_stream_chain_end(stream, status == OCLORA_OK ? err : NULL);
+    return status == OCLORA_OK ? ended : status;
 }

@@ -104,6 +104,20 @@ static cl_int CL_API_CALL my_clBuildProgram(cl_program p, cl_uint n, const cl_de
     return n == 1 && f == NULL ? fault_program_build(p, d, o) : CL_INVALID_OPERATION;
 }
 
+static cl_int CL_API_CALL my_clCompileProgram(cl_program p, cl_uint n, const cl_device_id *d,
+                                              const char *o, cl_uint h, const cl_program *hp,
+                                              const char **hn, built f, void *u)
+{
+    (void)hp, (void)hn, (void)u;
+    if (fault_hits(FAULT_CALL, "clCompileProgram")) return fault_code();
+    return n == 1 && h == 0 && f == NULL ? fault_program_compile(p, d, o) : CL_INVALID_OPERATION;
+}
+
+OBJECT(cl_program, clLinkProgram,
+       (cl_context c, cl_uint n, const cl_device_id *d, const char *o, cl_uint k,
+        const cl_program *p, built f, void *u, cl_int *e),
+       n == 1 && f == NULL && u == NULL ? fault_program_link(c, d, o, k, p, e) : NULL)
+
 static cl_int CL_API_CALL my_clGetDeviceInfo(cl_device_id d, cl_device_info i, size_t s, void *v,
                                              size_t *r)
 {
@@ -272,6 +286,7 @@ CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint count, const cl_icd_dispatch
     TAKE(clGetPlatformIDs), TAKE(clGetPlatformInfo), TAKE(clGetDeviceIDs), TAKE(clGetDeviceInfo);
     TAKE(clGetContextInfo), TAKE(clGetCommandQueueInfo), TAKE(clGetMemObjectInfo);
     TAKE(clGetProgramInfo), TAKE(clGetProgramBuildInfo), TAKE(clBuildProgram), TAKE(clSetKernelArg);
+    TAKE(clCompileProgram), TAKE(clLinkProgram);
     TAKE(clFlush), TAKE(clFinish), TAKE(clWaitForEvents), TAKE(clGetEventInfo);
     TAKE(clEnqueueNDRangeKernel), TAKE(clEnqueueWriteBuffer), TAKE(clEnqueueReadBuffer);
     TAKE(clEnqueueCopyBuffer), TAKE(clEnqueueFillBuffer), TAKE(clEnqueueMarkerWithWaitList);

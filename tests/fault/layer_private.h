@@ -39,6 +39,9 @@ cl_program fault_program_of_source(cl_context context, cl_uint count, const char
 cl_program fault_program_of_binary(cl_context context, cl_device_id device, size_t size,
                                    const unsigned char *binary, cl_int *status, cl_int *code);
 cl_int fault_program_build(cl_program program, const cl_device_id *device, const char *options);
+cl_int fault_program_compile(cl_program program, const cl_device_id *device, const char *options);
+cl_program fault_program_link(cl_context context, const cl_device_id *device, const char *options,
+                              cl_uint count, const cl_program *units, cl_int *code);
 cl_program fault_program_real(cl_program program);
 cl_int fault_program_release(cl_program program);
 

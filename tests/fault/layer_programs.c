@@ -9,13 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTEXTS = 16, PROGRAMS = 512 };
+enum { CONTEXTS = 16, PROGRAMS = 512, UNITS = 129 };
 
 /* What the library holds: a program by its contents, and the real one once it is known. */
 typedef struct held_program {
     uint64_t hash; /* of context and contents, with the options once built */
     cl_program real;
-    int built; /* `real` is kept */
+    int built;     /* `real` is kept */
+    char *options; /* compiled with these, once something is linked of it */
+    cl_device_id device;
 } held_program;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -120,6 +122,55 @@ cl_int fault_program_build(cl_program program, const cl_device_id *device, const
     return code;
 }
 
+cl_int fault_program_compile(cl_program program, const cl_device_id *device, const char *options)
+{
+    held_program *held = (held_program *)(void *)program;
+    const char *words = options != NULL ? options : "";
+    held->hash = hash_bytes(held->hash, words, strlen(words));
+    held->device = *device;
+    held->options = strdup(words);
+    return held->options != NULL ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
+}
+
+static cl_program link_units(cl_context context, const cl_device_id *device, const char *options,
+                             cl_uint count, const cl_program *units, cl_int *code)
+{
+    cl_program real[UNITS];
+    if (count > UNITS) abort();
+    for (cl_uint i = 0; i < count; i++) {
+        held_program *held = (held_program *)(void *)units[i];
+        real[i] = held->real;
+        *code = fault_next->clCompileProgram(held->real, 1, &held->device, held->options, 0, NULL,
+                                             NULL, NULL, NULL);
+        if (*code != CL_SUCCESS) return NULL;
+    }
+    return fault_next->clLinkProgram(context, 1, device, options, count, real, NULL, NULL, code);
+}
+
+cl_program fault_program_link(cl_context context, const cl_device_id *device, const char *options,
+                              cl_uint count, const cl_program *units, cl_int *code)
+{
+    uint64_t hash = hash_bytes(0x8422232584222325u, &context, sizeof context);
+    for (cl_uint i = 0; i < count; i++)
+        hash = hash_bytes(hash, &((held_program *)(void *)units[i])->hash, sizeof hash);
+    pthread_mutex_lock(&lock);
+    cl_program real = find(hash);
+    *code = CL_SUCCESS;
+    int kept = real != NULL;
+    if (real == NULL) real = link_units(context, device, options, count, units, code);
+    for (size_t i = 0; i < PROGRAMS && real != NULL && *code == CL_SUCCESS && !kept; i++) {
+        if (programs[i].program != NULL) continue;
+        programs[i].hash = hash;
+        programs[i].program = real;
+        kept = 1;
+    }
+    pthread_mutex_unlock(&lock);
+    if (real == NULL) return NULL;
+    cl_program made = hold(hash, real);
+    ((held_program *)(void *)made)->built = kept;
+    return made;
+}
+
 cl_program fault_program_real(cl_program program)
 {
     return ((held_program *)(void *)program)->real;
@@ -129,6 +180,7 @@ cl_int fault_program_release(cl_program program)
 {
     held_program *held = (held_program *)(void *)program;
     const cl_int code = held->built ? CL_SUCCESS : fault_next->clReleaseProgram(held->real);
+    free(held->options);
     free(held);
     return code;
 }

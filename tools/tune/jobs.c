@@ -23,6 +23,11 @@
         OCLORA_TUNE_##param, TUNE_ROWS, {width, {0}, rows, 0, 0, 0, 0},                            \
             "sum of " #rows " rows of " #width                                                     \
     }
+#define CHAIN(param, width, rows)                                                                  \
+    {                                                                                              \
+        OCLORA_TUNE_##param, TUNE_CHAIN, {width, {0}, rows, 0, 0, 0, 0},                           \
+            "128 sums of " #rows " rows of " #width                                                \
+    }
 
 const tune_job tune_jobs[] = {
     BASE(MATMUL_ROWS_4, Q4_1, 2),
@@ -58,6 +63,10 @@ const tune_job tune_jobs[] = {
     ROWS(ROW_SPAN, 576, 8),
     ROWS(ROW_SPAN, 1536, 8),
     ROWS(ROW_SPAN, 1536, 512),
+    CHAIN(CHAIN_STEPS, 576, 1),
+    CHAIN(CHAIN_STEPS, 1536, 8),
+    CHAIN(CHAIN_ROWS, 1536, 16),
+    CHAIN(CHAIN_ROWS, 1536, 32),
     ROWS(ROW_WIDTH, 576, 8),
     ROWS(ROW_WIDTH, 1536, 512),
     {.name = NULL},
@@ -79,6 +88,8 @@ const uint32_t *tune_candidates(oclora_tune_param param)
         [OCLORA_TUNE_CHUNK_ROWS] = {4, 8, 16, 32, 64},
         [OCLORA_TUNE_ATTENTION_ROWS_FROM] = {2, 4, 5, 8, 16},
         [OCLORA_TUNE_ROW_SPAN] = {256, 512, 1024, 2048, 4096, 16384},
+        [OCLORA_TUNE_CHAIN_STEPS] = {1, 16, 32, 64, 128, 256},
+        [OCLORA_TUNE_CHAIN_ROWS] = {1, 16, 32},
         [OCLORA_TUNE_ROW_WIDTH] = {32, 64, 128, 256},
     };
     return values[param];

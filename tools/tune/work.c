@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD = 64, HEADS = 9, KV_HEADS = 3, SAMPLES = 400 };
+enum { HEAD = 64, HEADS = 9, KV_HEADS = 3, SAMPLES = 400, GRAPH_STEPS = 128 };
 
 static bool say(const tune_work *w)
 {
@@ -97,7 +97,7 @@ static bool fill_sources(tune_work *w, uint64_t bytes)
 
 static bool open_op(tune_work *w)
 {
-    const uint64_t bytes = w->job->kind == TUNE_ROWS ? lay_out_rows(w) : lay_out_attention(w);
+    const uint64_t bytes = w->job->kind == TUNE_ATTENTION ? lay_out_attention(w) : lay_out_rows(w);
     if (oclora_buffer_create(&w->buffer, w->device->context, bytes, &w->device->err) != OCLORA_OK)
         return false;
     w->call.dst.buffer = w->buffer;
@@ -136,6 +136,25 @@ void tune_work_close(tune_work *work)
     memset(work, 0, sizeof *work);
 }
 
+/* One graph of many launches. Chains are built at the second. */
+static bool run_graph(tune_work *w)
+{
+    oclora_stream *stream = w->device->stream;
+    oclora_error *err = &w->device->err;
+    oclora_status status = OCLORA_OK;
+    oclora_stream_chain_begin(stream, w->job->shape.rows);
+    for (uint32_t i = 0; i < GRAPH_STEPS && status == OCLORA_OK; i++)
+        status = oclora_op_run(stream, &w->call, err);
+    oclora_status ended = oclora_stream_chain_end(stream, status == OCLORA_OK ? err : NULL);
+    return (status == OCLORA_OK && ended == OCLORA_OK) || say(w);
+}
+
+static bool run_once(tune_work *w)
+{
+    if (w->job->kind == TUNE_CHAIN) return run_graph(w);
+    return oclora_op_run(w->device->stream, &w->call, &w->device->err) == OCLORA_OK || say(w);
+}
+
 bool tune_work_run(void *user, uint32_t repeats)
 {
     tune_work *w = user;
@@ -143,7 +162,7 @@ bool tune_work_run(void *user, uint32_t repeats)
     if (w->job->kind == TUNE_BASE) return bench_layer_base(&w->layer, repeats);
     if (w->job->kind == TUNE_DELTA) return bench_layer_delta(&w->layer, repeats);
     for (uint32_t i = 0; i < repeats; i++)
-        if (oclora_op_run(w->device->stream, &w->call, &w->device->err) != OCLORA_OK) return say(w);
+        if (!run_once(w)) return false;
     return oclora_stream_finish(w->device->stream, &w->device->err) == OCLORA_OK || say(w);
 }
 
@@ -152,7 +171,8 @@ float *tune_work_result(tune_work *w, size_t *count)
     const bench_shape *s = &w->job->shape;
     *count = is_layer(w) ? (size_t)s->d_out[0] * s->rows : (size_t)count_of(&w->call.dst);
     float *out = malloc(*count * sizeof *out);
-    bool ok = out && (!is_layer(w) || bench_layer_clear(&w->layer)) && tune_work_run(w, 1);
+    bool ok = out && (!is_layer(w) || bench_layer_clear(&w->layer)) &&
+              tune_work_run(w, w->job->kind == TUNE_CHAIN ? 3 : 1);
     if (ok && is_layer(w))
         ok = bench_layer_read(&w->layer, 0, out);
     else if (ok)

@@ -7,13 +7,13 @@
 #include "host/op/ops.h"
 #include "tools/bench/layer.h"
 
-typedef enum tune_kind { TUNE_BASE, TUNE_DELTA, TUNE_ATTENTION, TUNE_ROWS } tune_kind;
+typedef enum tune_kind { TUNE_BASE, TUNE_DELTA, TUNE_ATTENTION, TUNE_ROWS, TUNE_CHAIN } tune_kind;
 
 /* One job for one parameter. */
 typedef struct tune_job {
     oclora_tune_param param;
     tune_kind kind;
-    bench_shape shape; /* attention: d_in keys, rows; rows: d_in elements, rows */
+    bench_shape shape; /* attention: d_in keys, rows; rows and chain: d_in elements, rows */
     const char *name;
 } tune_job;
 
