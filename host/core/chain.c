@@ -60,6 +60,7 @@ struct oclora_chain {
     build builds[MOST_BUILDS];
     uint32_t n_builds;
     uint64_t clock;
+    bool has_run;
     oclora_buffer *list; /* steps, arguments, state */
     unsigned char *image;
     size_t image_capacity;
@@ -259,6 +260,7 @@ static oclora_status run_chain(oclora_stream *stream, const build *b, size_t cou
     for (uint32_t i = 0; i < OCLORA_CHAIN_BUFFERS; i++)
         args[4 + i] = oclora_arg_buffer(i < chain->n_buffers ? chain->buffers[i] : NULL);
     const size_t global = chain->workers, local = 1;
+    chain->has_run = true;
     return oclora_stream_enqueue(stream, b->cl, name, args, 4 + OCLORA_CHAIN_BUFFERS, 1, &global,
                                  &local, err);
 }
@@ -288,6 +290,11 @@ oclora_status oclora_chain_submit(oclora_stream *stream, oclora_error *err)
     chain->n_buffers = 0;
     memset(&chain->submitting, 0, sizeof chain->submitting);
     return status;
+}
+
+bool oclora_chain_has_run(const oclora_chain *chain)
+{
+    return chain && chain->has_run;
 }
 
 /* ---- building ---- */
@@ -359,14 +366,25 @@ static void note_graph(oclora_stream *stream)
 
 /* ---- a stream's chain ---- */
 
-/* NULL where chains may not run, or without memory: launches are single then. */
-static oclora_chain *create(const oclora_context *context)
+bool oclora_stream_chains(const oclora_stream *stream)
 {
+#ifdef __x86_64__
+    const oclora_context *context = stream->context;
     const bool known = oclora_tune_vendor(&context->device)[0] != 0; /* how it orders memory */
-    if (!known || context->device_class != OCLORA_CLASS_CPU ||
-        context->device.type != OCLORA_DEVICE_CPU ||
-        !oclora_context_kernel_enabled(context, "chain", ""))
-        return NULL;
+    return known && context->device.type == OCLORA_DEVICE_CPU &&
+           context->device_class == OCLORA_CLASS_CPU &&
+           oclora_context_kernel_enabled(context, "chain", "");
+#else
+    (void)stream;
+    return false;
+#endif
+}
+
+/* NULL where chains may not run, or without memory: launches are single then. */
+static oclora_chain *create(const oclora_stream *stream)
+{
+    const oclora_context *context = stream->context;
+    if (!oclora_stream_chains(stream)) return NULL;
     oclora_chain *chain = oclora_alloc(&context->env, 1, sizeof *chain);
     if (!chain) return NULL;
     chain->env = context->env;
@@ -380,7 +398,7 @@ void oclora_stream_chain_begin(oclora_stream *stream, uint32_t rows)
     const uint32_t most_steps = oclora_context_tuned(context, OCLORA_TUNE_CHAIN_STEPS);
     if (most_steps < LEAST_STEPS || rows > oclora_context_tuned(context, OCLORA_TUNE_CHAIN_ROWS))
         return;
-    if (!stream->chain) stream->chain = create(context);
+    if (!stream->chain) stream->chain = create(stream);
     oclora_chain *chain = stream->chain;
     if (!chain) return;
     chain->most_steps = most_steps;

@@ -29,6 +29,7 @@ oclora_status oclora_chain_add(oclora_stream *stream, const oclora_launch *launc
 /* Enqueues what was added, if anything, as a chain or one by one. Nothing is kept back after it,
  * also when it fails. */
 oclora_status oclora_chain_submit(oclora_stream *stream, oclora_error *err);
+bool oclora_chain_has_run(const oclora_chain *chain); /* `chain` may be NULL */
 void oclora_chain_destroy(oclora_chain *chain); /* NULL is allowed */
 
 /* One kernel that a chain may call: its name as oclora_kernel's, the kinds of its arguments. */

@@ -189,6 +189,8 @@ void oclora_stream_each_kernel(const oclora_stream *stream,
         const oclora_kernel_ref kernel = ref_of(stream->kernels[i].name);
         visit(user, &kernel);
     }
+    const oclora_kernel_ref chain = {"chain", "chain", ""};
+    if (oclora_chain_has_run(stream->chain)) visit(user, &chain);
 }
 
 void oclora_stream_release_kernels(oclora_stream *stream)

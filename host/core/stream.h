@@ -115,9 +115,12 @@ oclora_status oclora_stream_launch(oclora_stream *stream, const oclora_kernel_re
  * GPUs, runtimes that are not known well) and until the chain of the kernels in use is built, which
  * is when they were all used by two graphs. */
 void oclora_stream_chain_begin(oclora_stream *stream, uint32_t rows);
+/* Whether launches may run in chains on this stream's device. */
+bool oclora_stream_chains(const oclora_stream *stream);
 oclora_status oclora_stream_chain_end(oclora_stream *stream, oclora_error *err);
 
-/* Calls `visit` for every kernel launched on the stream so far, in no order. */
+/* Calls `visit` for every kernel launched on the stream so far, in no order; "chain" among them
+ * once it ran. */
 void oclora_stream_each_kernel(const oclora_stream *stream,
                                void (*visit)(void *user, const oclora_kernel_ref *kernel),
                                void *user);
