@@ -71,7 +71,7 @@ class Coverage(unittest.TestCase):
         return coverage["launched"]
 
     def test_every_file_is_timed(self):
-        """At model sizes: every file of kernels, but the probes, which are the limits' own, and chains, which have none."""
+        """At model sizes: every file of kernels, but the probes (the limits' own) and chains (they have none)."""
         items = run_step("kernels")
         self.assertEqual([i["name"] for i in items.values() if i["status"] != "info"], [])
         timed = {file for item in items.values() for file in item["kernel"].split(", ")}
