@@ -216,7 +216,8 @@ static oclora_status make_chain(oclora_context *context, const char *file, const
     oclora_status status =
         options ? whole_text(&whole, user, err) : oclora_fail_memory(err, 64, "build options");
     if (!status)
-        status = oclora_program_cached(context, whole.at, options, compile_chain, user, out, err);
+        status =
+            oclora_program_cached(context, whole.at, options, true, compile_chain, user, out, err);
     oclora_release(&context->env, options);
     oclora_release(&context->env, whole.at);
     return status;

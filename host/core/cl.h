@@ -106,13 +106,14 @@ typedef oclora_status (*oclora_program_maker)(oclora_context *context, const cha
 oclora_status oclora_program_get_made(oclora_context *context, const char *file, const char *key,
                                       oclora_program_maker make, const void *user, cl_program *out,
                                       oclora_error *err);
-/* Of source `text` with `options`, from the disk cache if it is there: else `make` compiles it. */
+/* Of source `text` with `options`, from the disk cache if it is there: else `make` compiles it. `costly`:
+ * it is kept even by a runtime whose own cache makes that a loss for one file. */
 typedef oclora_status (*oclora_program_compiler)(oclora_context *context, const char *options,
                                                  const void *user, cl_program *out,
                                                  oclora_error *err);
 oclora_status oclora_program_cached(oclora_context *context, const char *text, const char *options,
-                                    oclora_program_compiler make, const void *user, cl_program *out,
-                                    oclora_error *err);
+                                    bool costly, oclora_program_compiler make, const void *user,
+                                    cl_program *out, oclora_error *err);
 /* Options of every build before those of `defines`; release it. NULL: out of memory. */
 char *oclora_program_options(const oclora_context *context, const char *defines);
 /* NOT_FOUND: no such file in cl/. */

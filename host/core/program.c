@@ -140,12 +140,12 @@ static oclora_status compile(oclora_context *context, const char *options, const
 }
 
 oclora_status oclora_program_cached(oclora_context *context, const char *text, const char *options,
-                                    oclora_program_compiler make, const void *user, cl_program *out,
-                                    oclora_error *err)
+                                    bool costly, oclora_program_compiler make, const void *user,
+                                    cl_program *out, oclora_error *err)
 {
     oclora_cache_key key;
-    bool cached =
-        context->cache_dir && !context->no_binaries && make_key(context, text, options, &key);
+    bool cached = context->cache_dir && (costly || !context->no_binaries) &&
+                  make_key(context, text, options, &key);
     cl_program program = cached ? load_binary(context, &key, options) : NULL;
     if (!program) {
         OCLORA_TRY(make(context, options, user, &program, err));
@@ -166,7 +166,7 @@ static oclora_status make_plain(oclora_context *context, const char *file, const
     char *options = oclora_program_options(context, defines);
     if (!options) return oclora_fail_memory(err, strlen(defines), "build options");
     oclora_status status = oclora_program_cached(context, (const char *)source->text, options,
-                                                 compile, &ref, out, err);
+                                                 false, compile, &ref, out, err);
     oclora_release(&context->env, options);
     return status;
 }

@@ -91,7 +91,7 @@ static const char help_common[] =
     "      --top N             logits reported for the first token, 1 to 64 (8)\n"
     "      --logits DIR        write each request's logits to DIR/ID.f32, one row per token\n"
     "      --ignore-eos        do not stop at an end-of-generation token\n"
-    "      --warmup            decode two tokens first, so that figures exclude kernel builds\n"
+    "      --warmup            decode four tokens first, so that figures exclude kernel builds\n"
     "      --json-summary      the summary on stderr is one JSON line\n"
     "  -v, --verbose           show llama.cpp's log\n"
     "  -h, --help              this text\n"

@@ -126,12 +126,15 @@ static bool failed_in(oclora_request *const *wave, int32_t count)
     return false;
 }
 
+/* Chains of launches are built when a second graph has used their kernels. */
+enum { WARMUP_TOKENS = 4 };
+
 static void decode_all(oclora_service *s)
 {
     oclora_timing ignored = {0};
     for (int32_t count; (count = s->server->fill(s)) > 0;) {
         if (s->options.warmup && s->timing.waves == 0) {
-            oclora_wave_decode(&s->runtime, s->wave, count, 2, &ignored);
+            oclora_wave_decode(&s->runtime, s->wave, count, WARMUP_TOKENS, &ignored);
             if (failed_in(s->wave, count)) return;
         }
         oclora_wave_decode(&s->runtime, s->wave, count, 0, &s->timing);
