@@ -128,46 +128,58 @@ EXPAND_TILE(expand_4_any, 4, 4, LOAD_ANY)
 
 /* One row alone takes 16 or 8 factor rows side by side and reads them along: from memory, waits at
  * the begin of a page are shared by so many streams, where across the rows the caches' ways and
- * prefetchers fail. */
+ * prefetchers fail. Rows of a width like 4096 all lie in the same few lines of the first cache, so a
+ * step takes a whole line of each, 64 bytes: V vectors. Half of one would be gone before the other. */
 
 /* h[j] = scale[j] * sum_k A[j][k] x[k] for J factor rows of whole vectors. */
-#define SHRINK_ROW(name, J, LOAD)                                                                  \
+#define SHRINK_STEP(J, LOAD, V)                                                                    \
+    for (; k + 16 * V <= n; k += 16 * V) {                                                         \
+        float16 v[V];                                                                              \
+        UNROLL for (int u = 0; u < V; u++) v[u] = vload16(u, x + k);                               \
+        UNROLL for (int j = 0; j < J; j++) UNROLL for (int u = 0; u < V; u++) s[j] =               \
+            fma(v[u], LOAD(a + j * row, k + 16 * u), s[j]);                                        \
+    }
+#define SHRINK_ROW(name, J, LOAD, V)                                                               \
     static inline void name(__global const uchar *a, ulong row, __global const float *x, uint n,   \
                             __global const float *scale, __global float *h)                        \
     {                                                                                              \
         float16 s[J];                                                                              \
+        uint k = 0;                                                                                \
         UNROLL for (int j = 0; j < J; j++) s[j] = 0.0f;                                            \
-        for (uint k = 0; k + 16 <= n; k += 16) {                                                   \
-            float16 v = vload16(0, x + k);                                                         \
-            UNROLL for (int j = 0; j < J; j++) s[j] = fma(v, LOAD(a + j * row, k), s[j]);          \
-        }                                                                                          \
+        SHRINK_STEP(J, LOAD, V)                                                                    \
+        SHRINK_STEP(J, LOAD, 1)                                                                    \
         UNROLL for (int j = 0; j < J; j += 4)                                                      \
             vstore4(vload4(0, scale + j) * sums16(s[j], s[j + 1], s[j + 2], s[j + 3]), 0, h + j);  \
     }
 
 /* t[i] += sum_j h[j] B[j][16 i ..] for J factor rows and n vectors. */
-#define EXPAND_ROW(name, J, LOAD)                                                                  \
+#define EXPAND_STEP(J, LOAD, V)                                                                    \
+    for (; i + V <= n; i += V) {                                                                   \
+        float16 s[V];                                                                              \
+        UNROLL for (int u = 0; u < V; u++) s[u] = t[i + u];                                        \
+        UNROLL for (int j = 0; j < J; j++) UNROLL for (int u = 0; u < V; u++) s[u] =               \
+            fma((float16)(h[j]), LOAD(b + j * row, 16 * (i + u)), s[u]);                           \
+        UNROLL for (int u = 0; u < V; u++) t[i + u] = s[u];                                        \
+    }
+#define EXPAND_ROW(name, J, LOAD, V)                                                               \
     static inline void name(__global const uchar *b, ulong row, __global const float *h, uint n,   \
                             float16 *t)                                                            \
     {                                                                                              \
-        for (uint i = 0; i < n; i++) {                                                             \
-            float16 s = t[i];                                                                      \
-            UNROLL for (int j = 0; j < J; j++) s =                                                 \
-                fma((float16)(h[j]), LOAD(b + j * row, 16 * i), s);                                \
-            t[i] = s;                                                                              \
-        }                                                                                          \
+        uint i = 0;                                                                                \
+        EXPAND_STEP(J, LOAD, V)                                                                    \
+        EXPAND_STEP(J, LOAD, 1)                                                                    \
     }
 
-SHRINK_ROW(shrink_16_rows_f32, 16, LOAD_F32)
-SHRINK_ROW(shrink_16_rows_f16, 16, LOAD_F16)
-SHRINK_ROW(shrink_8_rows_f32, 8, LOAD_F32)
-SHRINK_ROW(shrink_8_rows_f16, 8, LOAD_F16)
-EXPAND_ROW(expand_16_rows_f32, 16, LOAD_F32)
-EXPAND_ROW(expand_16_rows_f16, 16, LOAD_F16)
-EXPAND_ROW(expand_8_rows_f32, 8, LOAD_F32)
-EXPAND_ROW(expand_8_rows_f16, 8, LOAD_F16)
-EXPAND_ROW(expand_a_row_f32, 1, LOAD_F32)
-EXPAND_ROW(expand_a_row_f16, 1, LOAD_F16)
+SHRINK_ROW(shrink_16_rows_f32, 16, LOAD_F32, 1)
+SHRINK_ROW(shrink_16_rows_f16, 16, LOAD_F16, 2)
+SHRINK_ROW(shrink_8_rows_f32, 8, LOAD_F32, 1)
+SHRINK_ROW(shrink_8_rows_f16, 8, LOAD_F16, 2)
+EXPAND_ROW(expand_16_rows_f32, 16, LOAD_F32, 1)
+EXPAND_ROW(expand_16_rows_f16, 16, LOAD_F16, 2)
+EXPAND_ROW(expand_8_rows_f32, 8, LOAD_F32, 1)
+EXPAND_ROW(expand_8_rows_f16, 8, LOAD_F16, 2)
+EXPAND_ROW(expand_a_row_f32, 1, LOAD_F32, 1)
+EXPAND_ROW(expand_a_row_f16, 1, LOAD_F16, 1)
 
 /* t[0 .. n) = sum_j h[j] B[j], of vectors that begin at b in B's first row. */
 static inline void expand_sums(uint type, uint rank, __global const uchar *b, ulong row,
