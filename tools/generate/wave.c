@@ -57,15 +57,42 @@ static void keep_top(oclora_request *r, const float *logits, int32_t n_vocab, in
     }
 }
 
+enum { BLOCK = 256 };
+
+/* Integers in the order of the floats. Of these compilers make vectors; a scan float by float takes
+ * as long as a layer of the model. */
+static int32_t order_of(const float *value)
+{
+    int32_t bits;
+    memcpy(&bits, value, sizeof bits);
+    return bits ^ ((bits >> 31) & INT32_MAX);
+}
+
+/* Raises `*most` to the largest of a block. @return not 0 if one is not finite. */
+static int32_t scan_block(const float *values, int32_t *most)
+{
+    const int32_t largest = 0x7f7fffff; /* finite; its negative is the smallest */
+    int32_t high = *most, bad = 0;
+    for (int32_t i = 0; i < BLOCK; ++i) {
+        const int32_t order = order_of(values + i);
+        high = order > high ? order : high;
+        bad |= (order > largest) | (order < ~largest);
+    }
+    *most = high;
+    return bad;
+}
+
 /* The largest logit; the smaller id on a tie; -1 if any is not finite. */
 static int32_t best(const float *logits, int32_t n_vocab)
 {
-    int32_t id = 0;
-    for (int32_t i = 0; i < n_vocab; ++i) {
-        if (!isfinite(logits[i])) return -1;
-        if (logits[i] > logits[id]) id = i;
-    }
-    return id;
+    float last[BLOCK];
+    int32_t most = INT32_MIN, i = 0;
+    for (; i + BLOCK <= n_vocab; i += BLOCK)
+        if (scan_block(logits + i, &most)) return -1;
+    for (int32_t k = 0; k < BLOCK; ++k) last[k] = logits[i + k < n_vocab ? i + k : n_vocab - 1];
+    if (scan_block(last, &most)) return -1;
+    for (i = 0; order_of(logits + i) != most;) ++i;
+    return i;
 }
 
 /* Takes one row of logits: the next token of `r`. */
