@@ -42,14 +42,14 @@
         uint v_repeat2, uint v_repeat3, uint has_mask, uint has_sinks, float scale, float softcap, \
         float max_bias, uint n_head_log2, float m0, float m1
 
-static float slope_of(uint head, float max_bias, uint n_head_log2, float m0, float m1)
+HELPER float slope_of(uint head, float max_bias, uint n_head_log2, float m0, float m1)
 {
     if (max_bias <= 0.0f) return 1.0f;
     return head < n_head_log2 ? pow(m0, (float)(head + 1))
                               : pow(m1, (float)(2 * (head - n_head_log2) + 1));
 }
 
-static float sum_lanes(float16 x)
+HELPER float sum_lanes(float16 x)
 {
     float8 a = x.lo + x.hi;
     float4 b = a.lo + a.hi;
@@ -58,7 +58,7 @@ static float sum_lanes(float16 x)
 }
 
 /* Group g of 16 channels; a head size that is no multiple of 16 ends in zeros. */
-static float16 load_group(__global const uchar *row, uint g, uint size, uint type)
+HELPER float16 load_group(__global const uchar *row, uint g, uint size, uint type)
 {
     if (g * 16 + 16 <= size) return values16(row, g * 16, type);
     float part[16];
@@ -67,13 +67,13 @@ static float16 load_group(__global const uchar *row, uint g, uint size, uint typ
     return vload16(0, part);
 }
 
-static float capped(float score, float scale, float softcap)
+HELPER float capped(float score, float scale, float softcap)
 {
     score *= scale;
     return softcap != 0.0f ? softcap * tanh(score) : score;
 }
 
-static float bias_of(__global const uchar *mask, ulong key, uint has_mask, float slope)
+HELPER float bias_of(__global const uchar *mask, ulong key, uint has_mask, float slope)
 {
     if (!has_mask) return 0.0f;
     float m = vload_half(key, (__global const half *)mask);
@@ -84,7 +84,7 @@ static float bias_of(__global const uchar *mask, ulong key, uint has_mask, float
 
 /* Sums of neighbours of a, then of b. Four rounds over 16 vectors leave the sum of vector j in lane
  * j. */
-static float16 merge(float16 a, float16 b)
+HELPER float16 merge(float16 a, float16 b)
 {
     return (float16)(a.even, b.even) + (float16)(a.odd, b.odd);
 }
@@ -98,7 +98,7 @@ static float16 merge(float16 a, float16 b)
 #endif
 
 /* ALiBi-scaled mask of 16 keys; -infinity where masked or at or after `count`. */
-static float16 bias16(__global const uchar *mask, ulong key, uint count, uint has_mask, float slope)
+HELPER float16 bias16(__global const uchar *mask, ulong key, uint count, uint has_mask, float slope)
 {
     if (has_mask && count >= 16) {
         float16 m = vload_half16(0, (__global const half *)mask + key);
@@ -110,7 +110,7 @@ static float16 bias16(__global const uchar *mask, ulong key, uint count, uint ha
     return vload16(0, part);
 }
 
-static float max_lanes(float16 x)
+HELPER float max_lanes(float16 x)
 {
     float8 a = fmax(x.lo, x.hi);
     float4 b = fmax(a.lo, a.hi);
@@ -236,7 +236,7 @@ attention_cpu(ARGS)
 #define WIDTH 128
 #define VL    ((DV + WIDTH - 1) / WIDTH)
 
-static float max_group(float value, __local float *part)
+HELPER float max_group(float value, __local float *part)
 {
     uint lane = get_local_id(0);
     part[lane] = value;

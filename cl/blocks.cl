@@ -3,6 +3,13 @@
  *
  * values16: elements k .. k + 15 of a row, k a multiple of 16 (all 16 must exist).
  * value1:   element k of a row. Dense and 32-element types only. */
+#ifndef HELPER
+#ifdef OCLORA_CLASS_GPU
+#define HELPER /* Intel's compiler for GPUs puts what static functions make into scratch memory */
+#else
+#define HELPER static /* chains link kernels of several files */
+#endif
+#endif
 #pragma OPENCL FP_CONTRACT OFF
 
 #define W_F32  0
@@ -17,38 +24,38 @@
 #define W_Q5_K 9
 #define W_Q6_K 10
 
-static float half_at(__global const uchar *p)
+HELPER float half_at(__global const uchar *p)
 {
     return vload_half(0, (__global const half *)p);
 }
 
-static uint uint_at(__global const uchar *p)
+HELPER uint uint_at(__global const uchar *p)
 {
     return (uint)p[0] | (uint)p[1] << 8 | (uint)p[2] << 16 | (uint)p[3] << 24;
 }
 
 /* 16 nibbles of 16 bytes: low for the first half of a 32-block, high for the second. */
-static uint16 nibbles(__global const uchar *qs, uint high)
+HELPER uint16 nibbles(__global const uchar *qs, uint high)
 {
     uchar16 q = vload16(0, qs);
     return convert_uint16(high ? q >> (uchar)4 : q & (uchar)15);
 }
 
-static uint16 fifth_bits(uint qh, uint high)
+HELPER uint16 fifth_bits(uint qh, uint high)
 {
     const uint16 lane = (uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     return ((((uint16)(qh >> (high * 16))) >> lane) & 1u) << 4u;
 }
 
 /* Scale (x) and minimum (y) of sub-block j of a q4_K or q5_K block: 6 bits each in 12 bytes. */
-static uint2 k_scales(__global const uchar *s, uint j)
+HELPER uint2 k_scales(__global const uchar *s, uint j)
 {
     if (j < 4) return (uint2)(s[j] & 63u, s[j + 4] & 63u);
     return (uint2)((s[j + 4] & 15u) | (uint)(s[j - 4] >> 6) << 4,
                    (uint)(s[j + 4] >> 4) | (uint)(s[j] >> 6) << 4);
 }
 
-static float16 values16_k45(__global const uchar *row, ulong k, uint type)
+HELPER float16 values16_k45(__global const uchar *row, ulong k, uint type)
 {
     uint at = (uint)(k % 256), sub = at / 32, in_sub = at % 32;
     __global const uchar *b = row + k / 256 * (type == W_Q4_K ? 144 : 176);
@@ -63,7 +70,7 @@ static float16 values16_k45(__global const uchar *row, ulong k, uint type)
     return fma(convert_float16(q), (float16)(d), (float16)(-m));
 }
 
-static float16 values16_q6_k(__global const uchar *row, ulong k)
+HELPER float16 values16_q6_k(__global const uchar *row, ulong k)
 {
     uint at = (uint)(k % 256), part = at / 128, quarter = at % 128 / 32, l = at % 32;
     __global const uchar *b = row + k / 256 * 210;
@@ -74,7 +81,7 @@ static float16 values16_q6_k(__global const uchar *row, ulong k)
     return d * (convert_float16(low | high << 4u) - 32.0f);
 }
 
-static float16 values16(__global const uchar *row, ulong k, uint type)
+HELPER float16 values16(__global const uchar *row, ulong k, uint type)
 {
     if (type == W_F32) return vload16(0, (__global const float *)row + k);
     if (type == W_F16) return vload_half16(0, (__global const half *)row + k);
@@ -107,7 +114,7 @@ static float16 values16(__global const uchar *row, ulong k, uint type)
     return fma(convert_float16(q), (float16)(half_at(b)), (float16)(half_at(b + 2)));
 }
 
-static float value1(__global const uchar *row, ulong k, uint type)
+HELPER float value1(__global const uchar *row, ulong k, uint type)
 {
     if (type == W_F32) return ((__global const float *)row)[k];
     if (type == W_F16) return vload_half(k, (__global const half *)row);

@@ -4,6 +4,13 @@
  * LANES  elements a work-item handles at once: 16 (CPU class, explicit vectors) or 1 (GPU class, so
  *        that neighbouring work-items touch neighbouring elements). The tail of a row goes through
  *        the same vector code as its body, so a value never depends on where it lies. */
+#ifndef HELPER
+#ifdef OCLORA_CLASS_GPU
+#define HELPER /* Intel's compiler for GPUs puts what static functions make into scratch memory */
+#else
+#define HELPER static /* chains link kernels of several files */
+#endif
+#endif
 #ifndef LANES
 #define LANES 16
 #endif
@@ -22,12 +29,12 @@ typedef float16 lanes_t;
 typedef float lanes_t;
 #endif
 
-static uint dense_bytes(uint type)
+HELPER uint dense_bytes(uint type)
 {
     return type == TYPE_F32 || type == TYPE_I32 ? 4 : 2;
 }
 
-static float load_one(__global const uchar *p, uint type)
+HELPER float load_one(__global const uchar *p, uint type)
 {
     if (type == TYPE_F32) return *(__global const float *)p;
     if (type == TYPE_F16) return vload_half(0, (__global const half *)p);
@@ -36,14 +43,14 @@ static float load_one(__global const uchar *p, uint type)
 }
 
 /* Round to nearest even; NaN stays NaN. */
-static ushort float_to_bf16(float value)
+HELPER ushort float_to_bf16(float value)
 {
     uint bits = as_uint(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return (ushort)((bits >> 16) | 64u);
     return (ushort)((bits + (0x7fffu + ((bits >> 16) & 1u))) >> 16);
 }
 
-static void store_one(__global uchar *p, uint type, float value)
+HELPER void store_one(__global uchar *p, uint type, float value)
 {
     if (type == TYPE_F32) {
         *(__global float *)p = value;
@@ -57,7 +64,7 @@ static void store_one(__global uchar *p, uint type, float value)
 }
 
 /* Elements p, p + stride, ...; those at or after `count` are 0. */
-static lanes_t load_lanes(__global const uchar *p, ulong stride, uint count, uint type)
+HELPER lanes_t load_lanes(__global const uchar *p, ulong stride, uint count, uint type)
 {
 #if LANES == 16
     if (count >= 16 && stride == dense_bytes(type)) {
@@ -72,7 +79,7 @@ static lanes_t load_lanes(__global const uchar *p, ulong stride, uint count, uin
 #endif
 }
 
-static void store_lanes(__global uchar *p, ulong stride, uint count, uint type, lanes_t values)
+HELPER void store_lanes(__global uchar *p, ulong stride, uint count, uint type, lanes_t values)
 {
 #if LANES == 16
     if (count >= 16 && stride == dense_bytes(type)) {

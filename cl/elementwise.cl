@@ -15,7 +15,7 @@
 #endif
 
 /* Elements of dimension 0 of a broadcast operand: position i repeats every `ne`. */
-static lanes_t load_repeated(__global const uchar *row, ulong i, ulong ne, ulong stride, uint count,
+HELPER lanes_t load_repeated(__global const uchar *row, ulong i, ulong ne, ulong stride, uint count,
                       uint type)
 {
     if (ne == 1) return (lanes_t)(load_one(row, type));
@@ -31,7 +31,7 @@ static lanes_t load_repeated(__global const uchar *row, ulong i, ulong ne, ulong
 #endif
 }
 
-static lanes_t apply_binary(lanes_t a, lanes_t b, uint op)
+HELPER lanes_t apply_binary(lanes_t a, lanes_t b, uint op)
 {
     if (op == 0) return a + b;
     if (op == 1) return a - b;
@@ -62,32 +62,32 @@ __kernel void binary(__global uchar *dst, ulong dst_offset, __global const uchar
     }
 }
 
-static lanes_t sigmoid_of(lanes_t x)
+HELPER lanes_t sigmoid_of(lanes_t x)
 {
     return 1.0f / (1.0f + exp(-x));
 }
 
-static lanes_t gelu_of(lanes_t x)
+HELPER lanes_t gelu_of(lanes_t x)
 {
     return 0.5f * x * (1.0f + tanh(0.79788456080286535588f * x * (1.0f + 0.044715f * x * x)));
 }
 
-static lanes_t gelu_erf_of(lanes_t x)
+HELPER lanes_t gelu_erf_of(lanes_t x)
 {
     return 0.5f * x * (1.0f + erf(x * 0.70710678118654752440f));
 }
 
-static lanes_t gelu_quick_of(lanes_t x)
+HELPER lanes_t gelu_quick_of(lanes_t x)
 {
     return x / (1.0f + exp(-1.702f * x));
 }
 
-static lanes_t silu_of(lanes_t x)
+HELPER lanes_t silu_of(lanes_t x)
 {
     return x / (1.0f + exp(-x));
 }
 
-static lanes_t apply_unary(lanes_t x)
+HELPER lanes_t apply_unary(lanes_t x)
 {
 #if UNARY == 0
     return fabs(x);
@@ -153,7 +153,7 @@ __kernel void unary(__global uchar *dst, ulong dst_offset, __global const uchar 
     }
 }
 
-static lanes_t apply_glu(lanes_t x, lanes_t gate, float alpha, float limit)
+HELPER lanes_t apply_glu(lanes_t x, lanes_t gate, float alpha, float limit)
 {
 #if GLU == 0
     return fmax(x, (lanes_t)(0.0f)) * gate;

@@ -37,12 +37,12 @@
 
 /* Sums of neighbours of a, then of b. Four rounds over 16 vectors leave the sum of vector j in lane
  * j, added in the same order as sum_lanes does. */
-static float16 merge(float16 a, float16 b)
+HELPER float16 merge(float16 a, float16 b)
 {
     return (float16)(a.even, b.even) + (float16)(a.odd, b.odd);
 }
 
-static float sum_lanes(float16 v)
+HELPER float sum_lanes(float16 v)
 {
     float8 a = v.even + v.odd;
     float4 b = a.even + a.odd;
@@ -51,7 +51,7 @@ static float sum_lanes(float16 v)
 }
 
 /* 16 inputs of a row of a; lanes at or after `count` are 0. */
-static float16 load_a(__global const uchar *row, ulong k, ulong stride, uint count)
+HELPER float16 load_a(__global const uchar *row, ulong k, ulong stride, uint count)
 {
 #if A_TYPE <= 2
     if (count < 16 || stride != A_SIZE) {
@@ -64,7 +64,7 @@ static float16 load_a(__global const uchar *row, ulong k, ulong stride, uint cou
     return values16(row, k, A_TYPE);
 }
 
-static float16 load_x(__global const uchar *row, ulong k, ulong stride, uint count, uint type)
+HELPER float16 load_x(__global const uchar *row, ulong k, ulong stride, uint count, uint type)
 {
     if (count >= 16 && type == TYPE_F32 && stride == 4)
         return vload16(0, (__global const float *)row + k);
@@ -77,7 +77,7 @@ static float16 load_x(__global const uchar *row, ulong k, ulong stride, uint cou
 }
 
 /* The plane of a: plane2, or the expert that an id names (-1: there is none such). */
-static long plane_of(__global const uchar *id, uint has_ids, ulong plane2, ulong n_expert)
+HELPER long plane_of(__global const uchar *id, uint has_ids, ulong plane2, ulong n_expert)
 {
     if (!has_ids) return (long)plane2;
     int expert = *(__global const int *)id;
@@ -140,7 +140,7 @@ __attribute__((always_inline)) float4 sums_of(const float16 acc[MT])
 }
 
 /* Outputs m .. m + MT of one row. */
-static void store_sums(__global float *out, float4 sums, ulong m, ulong n_m)
+HELPER void store_sums(__global float *out, float4 sums, ulong m, ulong n_m)
 {
     if (m + MT <= n_m) {
         vstore4(sums, 0, out + m);

@@ -11,7 +11,7 @@
 #define MODE_L2   2
 #define MODE_SUM  3
 
-static float sum_lanes(float16 v)
+HELPER float sum_lanes(float16 v)
 {
     float8 a = v.lo + v.hi;
     float4 b = a.lo + a.hi;
@@ -19,7 +19,7 @@ static float sum_lanes(float16 v)
     return c.x + c.y;
 }
 
-static float16 load_row(__global const float *x, ulong step, ulong i, ulong n, float pad)
+HELPER float16 load_row(__global const float *x, ulong step, ulong i, ulong n, float pad)
 {
     if (i + 16 <= n && step == 1) return vload16(0, x + i);
     float part[16];
@@ -27,7 +27,7 @@ static float16 load_row(__global const float *x, ulong step, ulong i, ulong n, f
     return vload16(0, part);
 }
 
-static void store_row(__global float *y, ulong i, ulong n, float16 v)
+HELPER void store_row(__global float *y, ulong i, ulong n, float16 v)
 {
     if (i + 16 <= n) {
         vstore16(v, 0, y + i);
@@ -38,7 +38,7 @@ static void store_row(__global float *y, ulong i, ulong n, float16 v)
     for (uint j = 0; i + j < n; j++) y[i + j] = part[j];
 }
 
-static float scale_of(float sum, ulong n, float eps, uint mode)
+HELPER float scale_of(float sum, ulong n, float eps, uint mode)
 {
     if (mode == MODE_L2) return 1.0f / fmax(sqrt(sum), eps);
     return 1.0f / sqrt(sum / (float)n + eps);
@@ -77,7 +77,7 @@ norm_cpu(__global uchar *dst, ulong dst_offset, __global const uchar *src, ulong
 
 #else
 
-static float sum_group(float value, __local float *part)
+HELPER float sum_group(float value, __local float *part)
 {
     uint lane = get_local_id(0);
     part[lane] = value;

@@ -20,12 +20,12 @@
 #define UNROLL
 #endif
 
-static void store_half(__global uchar *p, float value)
+HELPER void store_half(__global uchar *p, float value)
 {
     vstore_half_rte(value, 0, (__global half *)p);
 }
 
-static void quantize_q8_0(__global uchar *block, const float *x)
+HELPER void quantize_q8_0(__global uchar *block, const float *x)
 {
     float top = 0.0f;
     UNROLL for (uint j = 0; j < 32; j++) top = fmax(top, fabs(x[j]));
@@ -35,7 +35,7 @@ static void quantize_q8_0(__global uchar *block, const float *x)
 }
 
 /* Symmetric: the value of largest magnitude becomes the lowest level. */
-static void quantize_signed(__global uchar *block, const float *x, uint *q, int levels)
+HELPER void quantize_signed(__global uchar *block, const float *x, uint *q, int levels)
 {
     float top = 0.0f, signed_top = 0.0f;
     UNROLL for (uint j = 0; j < 32; j++)
@@ -52,7 +52,7 @@ static void quantize_signed(__global uchar *block, const float *x, uint *q, int 
         (uint)min(2 * levels - 1, (int)(x[j] * inverse + ((float)levels + 0.5f)));
 }
 
-static void quantize_range(__global uchar *block, const float *x, uint *q, int steps)
+HELPER void quantize_range(__global uchar *block, const float *x, uint *q, int steps)
 {
     float low = FLT_MAX, high = -FLT_MAX;
     UNROLL for (uint j = 0; j < 32; j++)
@@ -69,7 +69,7 @@ static void quantize_range(__global uchar *block, const float *x, uint *q, int s
 }
 
 /* Low four bits of 32 levels in 16 bytes; with `fifth`, their fifth bits in the 4 bytes there. */
-static void pack_levels(__global uchar *nibbles_at, __global uchar *fifth, const uint *q)
+HELPER void pack_levels(__global uchar *nibbles_at, __global uchar *fifth, const uint *q)
 {
     uint bits = 0;
     UNROLL for (uint j = 0; j < 16; j++)
@@ -80,7 +80,7 @@ static void pack_levels(__global uchar *nibbles_at, __global uchar *fifth, const
     if (fifth != 0) UNROLL for (uint j = 0; j < 4; j++) fifth[j] = (uchar)(bits >> (8 * j));
 }
 
-static void quantize_block(__global uchar *block, const float *x)
+HELPER void quantize_block(__global uchar *block, const float *x)
 {
 #if TYPE == 3
     quantize_q8_0(block, x);

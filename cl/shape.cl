@@ -6,7 +6,7 @@
 #pragma OPENCL FP_CONTRACT OFF
 #include "dense.cl"
 
-static void move_one(__global uchar *d, __global const uchar *s, uint bytes)
+HELPER void move_one(__global uchar *d, __global const uchar *s, uint bytes)
 {
     if (bytes == 4) {
         *(__global uint *)d = *(__global const uint *)s;
@@ -52,7 +52,7 @@ __kernel void repeat(__global uchar *dst, ulong dst_offset, __global const uchar
 }
 
 /* `count` elements from s to d, `ds` and `ss` bytes apart. */
-static void move_run(__global uchar *d, ulong ds, __global const uchar *s, ulong ss, ulong count,
+HELPER void move_run(__global uchar *d, ulong ds, __global const uchar *s, ulong ss, ulong count,
               uint dst_type, uint src_type, uint bytes)
 {
     ulong j = 0;
@@ -89,7 +89,7 @@ __kernel void reshape_copy(__global uchar *dst, ulong dst_offset, __global const
 }
 
 /* A key that orders as the float does; equal values keep their order by position. */
-static uint order_key(float value)
+HELPER uint order_key(float value)
 {
     uint bits = as_uint(value);
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;

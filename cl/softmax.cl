@@ -6,14 +6,14 @@
  * ne3). Masked positions (-infinity) add exact zeros, so their number does not change a row. */
 #include "dense.cl"
 
-static float slope_of(uint head, float max_bias, uint n_head_log2, float m0, float m1)
+HELPER float slope_of(uint head, float max_bias, uint n_head_log2, float m0, float m1)
 {
     if (max_bias <= 0.0f) return 1.0f;
     return head < n_head_log2 ? pow(m0, (float)(head + 1))
                               : pow(m1, (float)(2 * (head - n_head_log2) + 1));
 }
 
-static float16 logits(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
+HELPER float16 logits(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
                ulong n, float scale, float slope)
 {
     float part[16];
@@ -36,7 +36,7 @@ static float16 logits(__global const float *x, __global const uchar *mask, uint 
     return v + vload16(0, part);
 }
 
-static void store_row(__global float *y, ulong i, ulong n, float16 v)
+HELPER void store_row(__global float *y, ulong i, ulong n, float16 v)
 {
     if (i + 16 <= n) {
         vstore16(v, 0, y + i);
@@ -93,7 +93,7 @@ softmax_cpu(ARGS)
 
 #else
 
-static float logit(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
+HELPER float logit(__global const float *x, __global const uchar *mask, uint mask_type, ulong i,
             float scale, float slope)
 {
     float v = x[i] * scale;

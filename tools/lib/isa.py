@@ -48,7 +48,7 @@ CHECKED += [("elementwise", f"-DLANES=1 -DUNARY={u} -DGLU={u % 6}") for u in ran
 # What the compilers here cannot make though the chip's own can: (vendor, file, a define) -> why.
 NOT_HERE = {("nvidia", "elementwise", f"-DUNARY={u}"): "libclc takes log() from NVIDIA's libdevice, which is "
             "a part of CUDA" for u in (12, 16)}
-CPU_ONLY_FILES = {"lora_fused"}
+CPU_ONLY_FILES = {"chain", "lora_fused"}
 
 
 class Failed(Exception):
