@@ -19,7 +19,7 @@ if(TARGET ggml-oclora AND TARGET oclora-generate)
         foreach(runtime pocl intel)
             add_test(NAME hosts_${name}_${runtime} COMMAND ${ARGN} --runtime ${runtime})
             set_tests_properties(hosts_${name}_${runtime} PROPERTIES
-                LABELS hosts TIMEOUT 1200 SKIP_RETURN_CODE 77 RUN_SERIAL ON
+                LABELS hosts TIMEOUT 2400 SKIP_RETURN_CODE 77 RUN_SERIAL ON
                 ENVIRONMENT "OCLORA_LLAMA_DIR=${OCLORA_LLAMA_DIR}")
         endforeach()
     endfunction()
