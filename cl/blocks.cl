@@ -3,13 +3,7 @@
  *
  * values16: elements k .. k + 15 of a row, k a multiple of 16 (all 16 must exist).
  * value1:   element k of a row. Dense and 32-element types only. */
-#ifndef HELPER
-#ifdef OCLORA_CLASS_GPU
-#define HELPER /* Intel's compiler for GPUs puts what static functions make into scratch memory */
-#else
-#define HELPER static /* chains link kernels of several files */
-#endif
-#endif
+#include "helper.cl"
 #pragma OPENCL FP_CONTRACT OFF
 
 #define W_F32  0

@@ -4,13 +4,7 @@
  * LANES  elements a work-item handles at once: 16 (CPU class, explicit vectors) or 1 (GPU class, so
  *        that neighbouring work-items touch neighbouring elements). The tail of a row goes through
  *        the same vector code as its body, so a value never depends on where it lies. */
-#ifndef HELPER
-#ifdef OCLORA_CLASS_GPU
-#define HELPER /* Intel's compiler for GPUs puts what static functions make into scratch memory */
-#else
-#define HELPER static /* chains link kernels of several files */
-#endif
-#endif
+#include "helper.cl"
 #ifndef LANES
 #define LANES 16
 #endif

@@ -30,7 +30,7 @@ typedef struct kept {
     cl_kernel cl;
     const char *name;
     uint32_t ordinal, first_arg, n_args, dims;
-    size_t global[3], local[3];
+    size_t global[3]; /* in groups of one */
 } kept;
 
 typedef enum { BUILD_WAITS, BUILD_READY, BUILD_FAILED } build_state;
@@ -56,6 +56,7 @@ struct oclora_chain {
     uint32_t n_buffers;
     kernel_set submitting;                         /* kernels of the kept launches */
     kernel_set graph;                              /* kernels since begin */
+    uint64_t n_graph;                              /* launches kept back since begin */
     oclora_chain_part parts[OCLORA_CHAIN_KERNELS]; /* by ordinal; name NULL: not seen */
     build builds[MOST_BUILDS];
     uint32_t n_builds;
@@ -141,8 +142,7 @@ static void keep(oclora_chain *chain, const oclora_launch *launch)
                 .first_arg = (uint32_t)chain->n_args,
                 .n_args = launch->n_args,
                 .dims = launch->dims,
-                .global = {1, 1, 1},
-                .local = {1, 1, 1}};
+                .global = {1, 1, 1}};
     memcpy(k->global, launch->global, launch->dims * sizeof *k->global);
     for (uint32_t i = 0; i < launch->n_args; i++) {
         const oclora_arg *arg = &launch->args[i];
@@ -152,6 +152,7 @@ static void keep(oclora_chain *chain, const oclora_launch *launch)
     }
     set_add(&chain->submitting, k->ordinal);
     set_add(&chain->graph, k->ordinal);
+    chain->n_graph++;
 }
 
 oclora_status oclora_chain_add(oclora_stream *stream, const oclora_launch *launch,
@@ -173,11 +174,12 @@ oclora_status oclora_chain_add(oclora_stream *stream, const oclora_launch *launc
 
 static oclora_status run_plain(oclora_stream *stream, size_t count, oclora_error *err)
 {
+    static const size_t ones[3] = {1, 1, 1};
     oclora_chain *chain = stream->chain;
     for (size_t i = 0; i < count; i++) {
         const kept *k = &chain->kept[i];
         OCLORA_TRY(oclora_stream_enqueue(stream, k->cl, k->name, chain->args + k->first_arg,
-                                         k->n_args, k->dims, k->global, k->local, err));
+                                         k->n_args, k->dims, k->global, ones, err));
     }
     return OCLORA_OK;
 }
@@ -302,14 +304,10 @@ bool oclora_chain_has_run(const oclora_chain *chain)
 static int by_name(const void *a, const void *b)
 {
     const oclora_chain_part *const *x = a, *const *y = b;
-    const char *m = (*x)->name, *n = (*y)->name;
-    for (int i = 0; i < 3; i++) {
-        const int order = strcmp(m, n);
-        if (order) return order;
-        m += strlen(m) + 1;
-        n += strlen(n) + 1;
-    }
-    return 0;
+    const oclora_kernel_ref m = oclora_kernel_ref_of((*x)->name);
+    const oclora_kernel_ref n = oclora_kernel_ref_of((*y)->name);
+    const int file = strcmp(m.file, n.file), entry = strcmp(m.entry, n.entry);
+    return file ? file : entry ? entry : strcmp(m.defines, n.defines);
 }
 
 /* Sorted, so that the same kernels are the same program whatever the order they came in. */
@@ -404,6 +402,7 @@ void oclora_stream_chain_begin(oclora_stream *stream, uint32_t rows)
     chain->most_steps = most_steps;
     chain->open = true;
     memset(&chain->graph, 0, sizeof chain->graph);
+    chain->n_graph = 0;
 }
 
 oclora_status oclora_stream_chain_end(oclora_stream *stream, oclora_error *err)
@@ -412,7 +411,7 @@ oclora_status oclora_stream_chain_end(oclora_stream *stream, oclora_error *err)
     if (!chain || !chain->open) return OCLORA_OK;
     chain->open = false;
     OCLORA_TRY(oclora_chain_submit(stream, err));
-    note_graph(stream);
+    if (chain->n_graph >= LEAST_STEPS) note_graph(stream);
     return OCLORA_OK;
 }
 

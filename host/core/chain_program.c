@@ -82,7 +82,7 @@ static void append_arg(text *t, const oclora_chain_part *part, uint32_t i)
 static void append_wrapper(text *t, const oclora_chain_part *part, uint32_t index)
 {
     char head[256];
-    const char *entry = part->name + strlen(part->name) + 1;
+    const char *entry = oclora_kernel_ref_of(part->name).entry;
     snprintf(
         head, sizeof head,
         "\n__attribute__((noinline)) void oclora_chain_part_%u(const uint *item, const uint *size, "
@@ -152,12 +152,11 @@ static oclora_status compile_units(oclora_context *context, const chain_parts *a
     text source = {.env = &context->env};
     oclora_status status = OCLORA_OK;
     for (uint32_t i = 0; i < all->count && !status; i++) {
-        const char *name = all->parts[i]->name, *entry = name + strlen(name) + 1;
+        const oclora_kernel_ref ref = oclora_kernel_ref_of(all->parts[i]->name);
         source.length = 0;
         status = part_source(&source, all->parts[i], i, err);
         if (!status)
-            status =
-                compile_unit(context, source.at, name, entry + strlen(entry) + 1, &units[i], err);
+            status = compile_unit(context, source.at, ref.file, ref.defines, &units[i], err);
     }
     source.length = 0;
     if (!status) status = chain_source(&source, all->count, err);
@@ -198,9 +197,8 @@ static oclora_status compile_chain(oclora_context *context, const char *options,
 static oclora_status whole_text(text *t, const chain_parts *all, oclora_error *err)
 {
     for (uint32_t i = 0; i < all->count; i++) {
-        const char *name = all->parts[i]->name, *entry = name + strlen(name) + 1;
         OCLORA_TRY(part_source(t, all->parts[i], i, err));
-        append_text(t, entry + strlen(entry) + 1);
+        append_text(t, oclora_kernel_ref_of(all->parts[i]->name).defines);
     }
     return chain_source(t, all->count, err);
 }
@@ -229,12 +227,12 @@ oclora_status oclora_chain_program(oclora_context *context, const oclora_chain_p
     const chain_parts all = {parts, n_parts};
     text key = {.env = &context->env};
     for (uint32_t i = 0; i < n_parts; i++) {
-        const char *name = parts[i]->name, *entry = name + strlen(name) + 1;
-        append_text(&key, name);
+        const oclora_kernel_ref ref = oclora_kernel_ref_of(parts[i]->name);
+        append_text(&key, ref.file);
         append_text(&key, " ");
-        append_text(&key, entry);
+        append_text(&key, ref.entry);
         append_text(&key, " ");
-        append_text(&key, entry + strlen(entry) + 1);
+        append_text(&key, ref.defines);
         append_text(&key, ";");
     }
     oclora_status status =

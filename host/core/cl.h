@@ -36,7 +36,8 @@ struct oclora_context {
     atomic_bool lost;
     atomic_ullong used_bytes; /* of live buffers made here */
     atomic_uint next_mark;
-    atomic_uint queue_faults; /* CL_INVALID_COMMAND_QUEUE seen: once is a bug, twice a dead device */
+    atomic_uint
+        queue_faults; /* CL_INVALID_COMMAND_QUEUE seen: once is a bug, twice a dead device */
     oclora_disabled *disabled; /* set at creation, then only read */
     size_t n_disabled;
     size_t disabled_capacity;
@@ -106,8 +107,8 @@ typedef oclora_status (*oclora_program_maker)(oclora_context *context, const cha
 oclora_status oclora_program_get_made(oclora_context *context, const char *file, const char *key,
                                       oclora_program_maker make, const void *user, cl_program *out,
                                       oclora_error *err);
-/* Of source `text` with `options`, from the disk cache if it is there: else `make` compiles it. `costly`:
- * it is kept even by a runtime whose own cache makes that a loss for one file. */
+/* Of source `text` with `options`, from the disk cache if it is there: else `make` compiles it.
+ * `costly`: it is kept even by a runtime whose own cache makes that a loss for one file. */
 typedef oclora_status (*oclora_program_compiler)(oclora_context *context, const char *options,
                                                  const void *user, cl_program *out,
                                                  oclora_error *err);
@@ -138,6 +139,8 @@ const char *oclora_context_disabled_reason(const oclora_context *context, const 
 oclora_status oclora_stream_enqueue(oclora_stream *stream, cl_kernel kernel, const char *name,
                                     const oclora_arg *args, uint32_t n_args, uint32_t dims,
                                     const size_t *global, const size_t *local, oclora_error *err);
+/* An oclora_kernel's name as its three parts. */
+oclora_kernel_ref oclora_kernel_ref_of(const char *name);
 void oclora_stream_release_kernels(oclora_stream *stream);
 
 #endif

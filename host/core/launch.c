@@ -17,12 +17,18 @@ static uint64_t hash_ref(const oclora_kernel_ref *ref)
     return hash_string(hash_string(hash, ref->entry), ref->defines);
 }
 
+oclora_kernel_ref oclora_kernel_ref_of(const char *name)
+{
+    const char *entry = name + strlen(name) + 1;
+    oclora_kernel_ref ref = {name, entry, entry + strlen(entry) + 1};
+    return ref;
+}
+
 static bool same_name(const char *name, const oclora_kernel_ref *ref)
 {
-    if (strcmp(name, ref->file)) return false;
-    name += strlen(name) + 1;
-    if (strcmp(name, ref->entry)) return false;
-    return !strcmp(name + strlen(name) + 1, ref->defines);
+    const oclora_kernel_ref own = oclora_kernel_ref_of(name);
+    return !strcmp(own.file, ref->file) && !strcmp(own.entry, ref->entry) &&
+           !strcmp(own.defines, ref->defines);
 }
 
 /* The kernel's place in the table, or the free place where it belongs. */
@@ -126,18 +132,11 @@ static cl_int set_arg(cl_kernel kernel, cl_uint index, const oclora_arg *arg)
     }
 }
 
-static oclora_kernel_ref ref_of(const char *name)
-{
-    const char *entry = name + strlen(name) + 1;
-    oclora_kernel_ref ref = {name, entry, entry + strlen(entry) + 1};
-    return ref;
-}
-
 oclora_status oclora_stream_enqueue(oclora_stream *stream, cl_kernel kernel, const char *name,
                                     const oclora_arg *args, uint32_t n_args, uint32_t dims,
                                     const size_t *global, const size_t *local, oclora_error *err)
 {
-    const oclora_kernel_ref ref = ref_of(name);
+    const oclora_kernel_ref ref = oclora_kernel_ref_of(name);
     for (uint32_t i = 0; i < n_args; i++) {
         cl_int code = set_arg(kernel, i, &args[i]);
         if (code)
@@ -186,7 +185,7 @@ void oclora_stream_each_kernel(const oclora_stream *stream,
 {
     for (size_t i = 0; i < stream->kernels_capacity; i++) {
         if (!stream->kernels[i].cl) continue;
-        const oclora_kernel_ref kernel = ref_of(stream->kernels[i].name);
+        const oclora_kernel_ref kernel = oclora_kernel_ref_of(stream->kernels[i].name);
         visit(user, &kernel);
     }
     const oclora_kernel_ref chain = {"chain", "chain", ""};
