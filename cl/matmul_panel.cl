@@ -137,61 +137,72 @@
         UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(xr, w[v], acc[r][v]);                  \
     }
 
-/* Global size (panels / NV, ceil(n_rows / MR)); d_out % (16 NV) == 0 here: the host gives leftover
- * panels to a launch of NV = 1 at a panel offset. A short last tile computes its last row again. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
-panel_rows(MATMUL_ARGS, uint panel_first)
-{
-    uint m0 = get_global_id(1) * MR;
-    ulong p0 = panel_first + get_global_id(0) * NV;
-    PANEL_POINTERS(p0)
-    __global const float *x[MR];
-    UNROLL for (int r = 0; r < MR; r++) x[r] = X_ROW(min(m0 + r, n_rows - 1));
-    float16 acc[MR][NV];
+#define ZERO_SUMS                                                                                  \
     UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = 0.0f;
-    for (uint b = 0; b < d_in / 32; b++) {
-        BLOCK32(b, q, ACCUMULATE)
-    }
-    UNROLL for (int r = 0; r < MR; r++) if (m0 + r < n_rows) UNROLL for (int v = 0; v < NV; v++)
-        vstore16(acc[r][v], p0 + v, Y_ROW(m0 + r));
-}
+#define STORE_SUMS(p0, m0, m_end)                                                                  \
+    UNROLL for (int r = 0; r < MR; r++) if ((m0) + r < (m_end)) UNROLL for (int v = 0; v < NV;     \
+                                                                            v++)                   \
+        vstore16(acc[r][v], (p0) + v, Y_ROW((m0) + r));
+
+/* NV panels from p0 on, rows [m0, m0 + MR). A short last tile computes its last row again. */
+#define PANEL_ROWS(p0, m0)                                                                         \
+    PANEL_POINTERS(p0)                                                                             \
+    __global const float *x[MR];                                                                   \
+    float16 acc[MR][NV];                                                                           \
+    UNROLL for (int r = 0; r < MR; r++) x[r] = X_ROW(min((m0) + r, n_rows - 1));                   \
+    ZERO_SUMS                                                                                      \
+    for (uint b = 0; b < d_in / 32; b++) {                                                         \
+        BLOCK32(b, q, ACCUMULATE)                                                                  \
+    }                                                                                              \
+    STORE_SUMS(p0, m0, n_rows)
 
 #define STORE_TILE(k, w) UNROLL for (int v = 0; v < NV; v++) tile[((k)-k0) * NV + v] = w[v];
 
-/* As above for many rows: each tile of inputs is dequantised once for rows [first, first +
- * block_rows), first = global id 1 times block_rows. */
+/* As above for rows [m_first, m_end): each tile of inputs is converted once for all of them. */
+#define PANEL_TILE(p0, m_first, m_end)                                                             \
+    PANEL_POINTERS(p0)                                                                             \
+    for (uint k0 = 0; k0 < d_in; k0 += KP) {                                                       \
+        uint kn = min((uint)KP, d_in - k0);                                                        \
+        for (uint b = k0 / 32; b < (k0 + kn) / 32; b++) {                                          \
+            BLOCK32(b, q, STORE_TILE)                                                              \
+        }                                                                                          \
+        for (uint m0 = m_first; m0 < m_end; m0 += MR) {                                            \
+            __global const float *x[MR];                                                           \
+            float16 acc[MR][NV];                                                                   \
+            UNROLL for (int r = 0; r < MR; r++) x[r] = X_ROW(min(m0 + r, m_end - 1)) + k0;         \
+            ZERO_SUMS                                                                              \
+            if (k0) UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)        \
+                acc[r][v] = vload16(p0 + v, Y_ROW(min(m0 + r, m_end - 1)));                        \
+            UNROLL4 for (uint k = 0; k < kn; k++)                                                  \
+            {                                                                                      \
+                float16 w[NV];                                                                     \
+                UNROLL for (int v = 0; v < NV; v++) w[v] = tile[k * NV + v];                       \
+                ACCUMULATE(k, w)                                                                   \
+            }                                                                                      \
+            STORE_SUMS(p0, m0, m_end)                                                              \
+        }                                                                                          \
+    }
+
+/* Global size (ceil(n_rows / MR), panels / NV): tiles of one panel's rows lie side by side, while
+ * its weights are near. d_out % (16 NV) == 0 here: the host gives leftover panels to a launch of NV = 1
+ * at a panel offset. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+panel_rows(MATMUL_ARGS, uint panel_first)
+{
+    uint m0 = get_global_id(0) * MR;
+    ulong p0 = panel_first + get_global_id(1) * NV;
+    PANEL_ROWS(p0, m0)
+}
+
+/* Global size (panels / NV, ceil(n_rows / block_rows)): panels of one block lie side by side, while
+ * its x is near. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
 panel_tile(MATMUL_ARGS, uint panel_first, uint block_rows)
 {
     __local float16 tile[KP * NV];
     ulong p0 = panel_first + get_global_id(0) * NV;
     uint m_first = get_global_id(1) * block_rows, m_end = min(m_first + block_rows, n_rows);
-    PANEL_POINTERS(p0)
-    for (uint k0 = 0; k0 < d_in; k0 += KP) {
-        uint kn = min((uint)KP, d_in - k0);
-        for (uint b = k0 / 32; b < (k0 + kn) / 32; b++) {
-            BLOCK32(b, q, STORE_TILE)
-        }
-        for (uint m0 = m_first; m0 < m_end; m0 += MR) {
-            __global const float *x[MR];
-            float16 acc[MR][NV];
-            UNROLL for (int r = 0; r < MR; r++)
-            {
-                uint m = min(m0 + r, m_end - 1);
-                x[r] = X_ROW(m) + k0;
-                UNROLL for (int v = 0; v < NV; v++) acc[r][v] =
-                    k0 ? vload16(p0 + v, Y_ROW(m)) : (float16)(0.0f);
-            }
-            UNROLL4 for (uint k = 0; k < kn; k++)
-            {
-                float16 w[NV];
-                UNROLL for (int v = 0; v < NV; v++) w[v] = tile[k * NV + v];
-                ACCUMULATE(k, w)
-            }
-            UNROLL for (int r = 0; r < MR; r++) if (m0 + r < m_end)
-                UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], p0 + v, Y_ROW(m0 + r));
-        }
-    }
+    PANEL_TILE(p0, m_first, m_end)
 }
 
 #else /* GPU class */

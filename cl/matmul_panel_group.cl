@@ -1,6 +1,6 @@
 /* matmul_panel_group.cl - up to three products of the same rows by weights of one type and layout, for
- * few rows: panel_rows of matmul_panel.cl (same variants, same order of summation, same bits) with the
- * outputs of all weights in dimension 0.
+ * few rows: panel_rows and panel_tile of matmul_panel.cl (same variants, same order of summation, same
+ * bits) with the outputs of all weights in the panels' dimension.
  *
  * Tiles of NV panels (GPU class: of one) of weight 0 come first, then tiles_1 of weight 1, then those of
  * weight 2. Preconditions as there, panels of every weight a multiple of NV; results apart from x, the
@@ -31,19 +31,19 @@
 __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
 panel_rows_group(GROUP_ARGS)
 {
-    uint m0 = get_global_id(1) * MR;
+    uint m0 = get_global_id(0) * MR;
+    GROUP_SELECT((uint)get_global_id(1))
+    ulong p0 = (ulong)at * NV;
+    PANEL_ROWS(p0, m0)
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+panel_tile_group(GROUP_ARGS)
+{
+    __local float16 tile[KP * NV];
     GROUP_SELECT((uint)get_global_id(0))
     ulong p0 = (ulong)at * NV;
-    PANEL_POINTERS(p0)
-    __global const float *x[MR];
-    UNROLL for (int r = 0; r < MR; r++) x[r] = X_ROW(min(m0 + r, n_rows - 1));
-    float16 acc[MR][NV];
-    UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = 0.0f;
-    for (uint b = 0; b < d_in / 32; b++) {
-        BLOCK32(b, q, ACCUMULATE)
-    }
-    UNROLL for (int r = 0; r < MR; r++) if (m0 + r < n_rows)
-        UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], p0 + v, Y_ROW(m0 + r));
+    PANEL_TILE(p0, 0, n_rows)
 }
 
 #else

@@ -92,15 +92,16 @@ enum {
 };
 
 /* A name that tuning rows can begin with; "" where the driver gives none. AMD's is the device's
- * name or, with Mesa, the second word in brackets; CPU runtimes name the core behind "pthread-" or
- * "cpu-". */
+ * name or, with Mesa, the second word in brackets; of a CPU it is the width of its registers, which
+ * decides how many sums they hold. */
 static void read_architecture(cl_device_id device, const char *extensions, oclora_device *out)
 {
     char *text = out->architecture;
     const size_t room = sizeof out->architecture;
     const char *bracket = strstr(out->name, "(radeonsi, ");
-    const char *dash = strchr(out->name, '-');
-    if (has_word(extensions, "cl_nv_device_attribute_query")) {
+    if (out->type == OCLORA_DEVICE_CPU) {
+        snprintf(text, room, "simd%u", (unsigned)out->lanes);
+    } else if (has_word(extensions, "cl_nv_device_attribute_query")) {
         const unsigned major = device_uint(device, NVIDIA_CAPABILITY_MAJOR);
         if (major)
             snprintf(text, room, "sm_%u%u", major, device_uint(device, NVIDIA_CAPABILITY_MINOR));
@@ -113,9 +114,6 @@ static void read_architecture(cl_device_id device, const char *extensions, oclor
     } else if (bracket) {
         bracket += strlen("(radeonsi, ");
         snprintf(text, room, "%.*s", (int)strcspn(bracket, ",)"), bracket);
-    } else if (dash && out->type == OCLORA_DEVICE_CPU &&
-               (!strncmp(out->name, "pthread-", 8) || !strncmp(out->name, "cpu-", 4))) {
-        snprintf(text, room, "%.*s", (int)room - 1, dash + 1);
     }
 }
 
@@ -161,6 +159,7 @@ static bool read_device(device_query *query, cl_platform_id platform, const char
     copy_trimmed(out->platform, sizeof out->platform, platform_name);
     out->type = device_type(device);
     out->device_class = out->type == OCLORA_DEVICE_CPU ? OCLORA_CLASS_CPU : OCLORA_CLASS_GPU;
+    out->lanes = device_uint(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
     const bool answered = read_extensions(query, out);
     out->compute_units = device_uint(device, CL_DEVICE_MAX_COMPUTE_UNITS);
     out->vendor_id = device_uint(device, CL_DEVICE_VENDOR_ID);

@@ -22,12 +22,13 @@ typedef struct oclora_device {
     char version[64];    /* CL_DEVICE_VERSION */
     char c_version[64];  /* CL_DEVICE_OPENCL_C_VERSION */
     char platform[64];   /* CL_PLATFORM_NAME */
-    char architecture[32]; /* "gfx1030", "sm_86", "xe_12.55", "skylake-avx512..."; "" = not known */
+    char architecture[32]; /* "gfx1030", "sm_86", "xe_12.55", "simd16"; "" = not known */
     uint32_t index;      /* position in oclora_devices_list */
     uint32_t type;       /* OCLORA_DEVICE_* */
     uint32_t device_class; /* OCLORA_CLASS_CPU or OCLORA_CLASS_GPU */
     uint32_t features;   /* OCLORA_FEATURE_* */
     uint32_t compute_units;
+    uint32_t lanes;            /* floats of a vector register, as the driver says */
     uint32_t vendor_id;
     uint64_t global_bytes;
     uint64_t max_alloc_bytes;

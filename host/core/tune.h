@@ -18,12 +18,16 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
 #define OCLORA_TUNE_PARAMS(X)                                                                      \
     X(MATMUL_ROWS_4, matmul_rows_4, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 2, 8, 1,                    \
       "rows from which a base product takes four at a time")                                       \
-    X(MATMUL_ROWS_8, matmul_rows_8, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 2, 16, 1,                   \
+    X(MATMUL_ROWS_8, matmul_rows_8, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 2, 65536, 1,                \
       "rows from which it takes eight at a time")                                                  \
-    X(MATMUL_TILE_FROM, matmul_tile_from, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 2, 4096, 1,           \
-      "rows from which it converts a tile of the weight once for many rows")                       \
+    X(MATMUL_TILE_FROM, matmul_tile_from, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 2, 65536, 1,          \
+      "rows from which it converts a tile of the weight once for many rows, weights in blocks")    \
+    X(MATMUL_TILE_FROM_DENSE, matmul_tile_from_dense, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 2, 65536, \
+      1, "the same, weights of f32, f16 and bf16")                                                 \
+    X(MATMUL_PANELS_FOUR, matmul_panels_four, OCLORA_TUNE_CPU, 1, 4, 1,                            \
+      "panels of 16 outputs beside four rows")                                                     \
     X(MATMUL_PANELS_BLOCKS, matmul_panels_blocks, OCLORA_TUNE_CPU, 1, 3, 1,                        \
-      "panels of 16 outputs beside eight rows, weights in blocks")                                 \
+      "the same beside eight rows, weights in blocks")                                 \
     X(MATMUL_PANELS_DENSE, matmul_panels_dense, OCLORA_TUNE_CPU, 1, 3, 1,                          \
       "the same, weights of f32, f16 and bf16")                                                    \
     X(MATMUL_TILE_ROWS, matmul_tile_rows, OCLORA_TUNE_CPU, 8, 1024, 8, "rows that share a tile")   \

@@ -13,6 +13,7 @@ const oclora_tune_info oclora_tune_infos[OCLORA_TUNE_COUNT] = {
     {                                                                                              \
         OCLORA_CLASS_CPU, "", "", "", OCLORA_TUNE_##name, value, why                               \
     }
+#define CPU_ARCH(architecture, name, value, why) CPU_OF("", architecture, name, value, why)
 #define CPU_OF(vendor, architecture, name, value, why)                                             \
     {                                                                                              \
         OCLORA_CLASS_CPU, vendor, architecture, "", OCLORA_TUNE_##name, value, why                 \
@@ -27,12 +28,24 @@ const oclora_tune_info oclora_tune_infos[OCLORA_TUNE_COUNT] = {
     }
 
 const oclora_tune_row oclora_tune_rows[] = {
-    /* CPU class. Measured on AVX-512 cores with PoCL and Intel's runtime. */
+    /* CPU class. A vector of 16 floats is two registers of the 16 that AVX2 has, or one of the 32
+     * of AVX-512 ("simd16"). Measured with PoCL and Intel's runtime. */
     CPU(MATMUL_ROWS_4, 2, "one row's kernel for two rows reads the weight twice"),
-    CPU(MATMUL_ROWS_8, 5, "eight rows for five cost less than four twice"),
-    CPU(MATMUL_TILE_FROM, 17, "16 rows: both ways within noise; above, a tile converted once wins"),
-    CPU(MATMUL_PANELS_BLOCKS, 2, "16 accumulators and the weight's halves fill 32 registers"),
-    CPU(MATMUL_PANELS_DENSE, 3, "24 accumulators and 3 weights fit in 32 registers"),
+    CPU(MATMUL_ROWS_8, 65536, "sums of eight rows do not fit: q4_1, 8 rows 243 us, by fours 125"),
+    CPU(MATMUL_TILE_FROM, 5, "q4_1, 8 and 16 rows: 125 and 193 us, without a tile 133 and 240"),
+    CPU(MATMUL_TILE_FROM_DENSE, 65536,
+        "f16, 8, 16, 64 rows: 99, 191, 638 us, by a tile 125, 202, "
+        "664"),
+    CPU(MATMUL_PANELS_FOUR, 1, "q4_1, 8 rows: 133 us, with two 215, with four 288"),
+    CPU(MATMUL_PANELS_BLOCKS, 1, "beside eight rows, should they be asked for"),
+    CPU(MATMUL_PANELS_DENSE, 1, "the same"),
+    CPU_ARCH("simd16", MATMUL_ROWS_8, 5, "eight rows for five cost less than four twice"),
+    CPU_ARCH("simd16", MATMUL_TILE_FROM, 16, "16 rows: 1.05x; above, a tile converted once wins"),
+    CPU_ARCH("simd16", MATMUL_TILE_FROM_DENSE, 17, "16 rows: 0.8x; above, a tile wins"),
+    CPU_ARCH("simd16", MATMUL_PANELS_FOUR, 4, "16 accumulators and 4 weights"),
+    CPU_ARCH("simd16", MATMUL_PANELS_BLOCKS, 2,
+             "16 accumulators and the weight's halves fill 32 registers"),
+    CPU_ARCH("simd16", MATMUL_PANELS_DENSE, 3, "24 accumulators and 3 weights fit in 32 registers"),
     CPU(MATMUL_TILE_ROWS, 128, "the rows' x of 288 inputs stay in the second cache"),
     CPU(MATMUL_TILE_BYTES, 36864, "leaves a first cache of 48 KiB room for x and y"),
     CPU(FUSED_WORK, 1048576,
@@ -55,11 +68,13 @@ const oclora_tune_row oclora_tune_rows[] = {
     GPU(MATMUL_ROWS_8, 5, "predicted: a weight is unpacked once for eight rows"),
     GPU(MATMUL_TILE_FROM, 17,
         "predicted by tools/perf-model: from 9 to 33 rows on, a tile of 32 wins 5 % with q4_0"),
+    GPU(MATMUL_TILE_FROM_DENSE, 17, "predicted: the same with f16"),
     GPU(CHUNK_ROWS, 16, "predicted: four tiles of four rows leave 32 groups for a prompt of 512"),
     GPU(ROW_WIDTH, 64, "predicted: one wave of 64 or two of 32; 32 groups fill a unit of 2048"),
     GPU_OF("amd", "gfx942", MATMUL_TILE_FROM, 33,
            "predicted by tools/perf-model: q4_0 of 4096, 32 rows, 23.5 us against 26.5 with tiles, "
            "which are too few for 304 units"),
+    GPU_OF("amd", "gfx942", MATMUL_TILE_FROM_DENSE, 33, "predicted: tiles are too few, as above"),
     GPU_OF(
         "nvidia", "sm_86", ROW_WIDTH, 128,
         "predicted: at most 16 groups a unit, so that 64 would leave a third of its 1536 threads "

@@ -38,19 +38,6 @@ static void fill_args(call *c, const oclora_tensor *x, const oclora_tensor *y)
     *a++ = oclora_arg_u32(c->rows);
 }
 
-oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type type, uint32_t rows)
-{
-    const bool gpu = oclora_context_class(context) == OCLORA_CLASS_GPU;
-    const bool dense = oclora_type_block(type) == 1;
-    if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_8))
-        return (oclora_panel_cut){
-            8, gpu ? 1
-                   : oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_PANELS_DENSE
-                                                         : OCLORA_TUNE_MATMUL_PANELS_BLOCKS)};
-    const bool four = rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_4);
-    return (oclora_panel_cut){four ? 4 : 1, gpu ? 1 : 4};
-}
-
 /* Inputs of a converted tile, so that `panels` of them take the tuned bytes. */
 static uint32_t tile_inputs(const oclora_context *context, uint32_t panels)
 {
@@ -58,14 +45,43 @@ static uint32_t tile_inputs(const oclora_context *context, uint32_t panels)
     return bytes / (OCLORA_PANEL_ROWS * 4 * (panels < 2 ? 2 : panels)) / 32 * 32;
 }
 
-/* Few specialisations, since each costs a compile. */
-static void print_defines(char *out, size_t size, const call *c, oclora_panel_cut cut,
-                          uint32_t inputs)
+static bool tile_fits(const oclora_context *context, uint32_t panels)
 {
-    const int n = snprintf(out, size, "-DTYPE=%u -DMR=%u -DNV=%u", (unsigned)c->weight->type,
+    const uint64_t row_bytes = (uint64_t)panels * OCLORA_PANEL_ROWS * 4;
+    return oclora_context_device(context)->local_bytes >= tile_inputs(context, panels) * row_bytes;
+}
+
+oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type type, uint32_t rows)
+{
+    const bool gpu = oclora_context_class(context) == OCLORA_CLASS_GPU;
+    const bool dense = oclora_type_block(type) == 1;
+    oclora_panel_cut cut = {1, gpu ? 1 : 4, false};
+    if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_8)) {
+        cut.rows = 8;
+        if (!gpu)
+            cut.panels = oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_PANELS_DENSE
+                                                             : OCLORA_TUNE_MATMUL_PANELS_BLOCKS);
+    } else if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_4)) {
+        cut.rows = 4;
+        if (!gpu) cut.panels = oclora_context_tuned(context, OCLORA_TUNE_MATMUL_PANELS_FOUR);
+    }
+    cut.tile = cut.rows > 1 &&
+               rows >= oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_TILE_FROM_DENSE
+                                                           : OCLORA_TUNE_MATMUL_TILE_FROM) &&
+               (gpu || tile_fits(context, cut.panels));
+    return cut;
+}
+
+/* Few specialisations, since each costs a compile. */
+void oclora_panel_defines(char *out, size_t size, const oclora_context *context, oclora_type type,
+                          oclora_panel_cut cut)
+{
+    const uint32_t inputs = cut.tile && oclora_context_class(context) == OCLORA_CLASS_CPU
+                                ? tile_inputs(context, cut.panels)
+                                : TILE_INPUTS;
+    const int n = snprintf(out, size, "-DTYPE=%u -DMR=%u -DNV=%u", (unsigned)type,
                            (unsigned)cut.rows, (unsigned)cut.panels);
-    if (inputs && inputs != TILE_INPUTS)
-        snprintf(out + n, size - (size_t)n, " -DKP=%u", (unsigned)inputs);
+    if (inputs != TILE_INPUTS) snprintf(out + n, size - (size_t)n, " -DKP=%u", (unsigned)inputs);
 }
 
 /* `count` panels from `first` on; a multiple of the cut's. */
@@ -75,20 +91,18 @@ static oclora_status launch_cpu(call *c, oclora_panel_cut cut, uint32_t first, u
     if (!count) return OCLORA_OK;
     char defines[64];
     const oclora_context *context = oclora_stream_context(c->stream);
-    const uint32_t inputs = cut.rows == 8 ? tile_inputs(context, cut.panels) : 0;
-    const uint64_t bytes = (uint64_t)inputs * cut.panels * OCLORA_PANEL_ROWS * 4;
-    const bool tile = inputs &&
-                      c->rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_TILE_FROM) &&
-                      oclora_context_device(context)->local_bytes >= bytes;
-    print_defines(defines, sizeof defines, c, cut, inputs);
-    const oclora_kernel_ref kernel = {"matmul_panel", tile ? "panel_tile" : "panel_rows", defines};
+    oclora_panel_defines(defines, sizeof defines, context, c->weight->type, cut);
+    const oclora_kernel_ref kernel = {"matmul_panel", cut.tile ? "panel_tile" : "panel_rows",
+                                      defines};
     const uint32_t rows_each =
-        tile ? oclora_context_tuned(context, OCLORA_TUNE_MATMUL_TILE_ROWS) : cut.rows;
+        cut.tile ? oclora_context_tuned(context, OCLORA_TUNE_MATMUL_TILE_ROWS) : cut.rows;
     c->args[13] = oclora_arg_u32(first);
     c->args[14] = oclora_arg_u32(rows_each);
-    size_t global[2] = {count / cut.panels, (c->rows + rows_each - 1) / rows_each};
+    const size_t panels = count / cut.panels, rows = (c->rows + rows_each - 1) / rows_each;
+    const size_t global[2] = {cut.tile ? panels : rows, cut.tile ? rows : panels};
     const size_t local[2] = {1, 1};
-    return oclora_stream_launch(c->stream, &kernel, c->args, tile ? 15 : 14, 2, global, local, err);
+    return oclora_stream_launch(c->stream, &kernel, c->args, cut.tile ? 15 : 14, 2, global, local,
+                                err);
 }
 
 static oclora_status run_cpu(call *c, oclora_error *err)
@@ -96,7 +110,7 @@ static oclora_status run_cpu(call *c, oclora_error *err)
     oclora_panel_cut cut =
         oclora_panel_cut_of(oclora_stream_context(c->stream), c->weight->type, c->rows);
     if (cut.panels == 3 && c->panels % 3 != 0) cut.panels = 2;
-    const oclora_panel_cut rest = {cut.rows, 1};
+    const oclora_panel_cut rest = {cut.rows, 1, cut.tile};
     const uint32_t whole = c->panels / cut.panels * cut.panels;
     OCLORA_TRY(launch_cpu(c, cut, 0, whole, err));
     return launch_cpu(c, rest, whole, c->panels - whole, err);
@@ -107,11 +121,11 @@ static oclora_status run_gpu(call *c, oclora_error *err)
     char defines[64];
     const oclora_context *context = oclora_stream_context(c->stream);
     const oclora_panel_cut cut = oclora_panel_cut_of(context, c->weight->type, c->rows);
-    const bool tile = c->rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_TILE_FROM);
-    const uint32_t rows_each = tile ? (uint32_t)GPU_TILE_ROWS : cut.rows;
-    print_defines(defines, sizeof defines, c, cut, 0);
-    const oclora_kernel_ref kernel = {"matmul_panel", tile ? "panel_tile" : "panel_rows", defines};
-    size_t tiles = (c->rows + rows_each - 1) / rows_each;
+    const uint32_t rows_each = cut.tile ? (uint32_t)GPU_TILE_ROWS : cut.rows;
+    oclora_panel_defines(defines, sizeof defines, context, c->weight->type, cut);
+    const oclora_kernel_ref kernel = {"matmul_panel", cut.tile ? "panel_tile" : "panel_rows",
+                                      defines};
+    const size_t tiles = (c->rows + rows_each - 1) / rows_each;
     const size_t global[2] = {(size_t)c->panels * OCLORA_PANEL_ROWS, tiles * GPU_SLICES};
     const size_t local[2] = {OCLORA_PANEL_ROWS, GPU_SLICES};
     return oclora_stream_launch(c->stream, &kernel, c->args, 13, 2, global, local, err);

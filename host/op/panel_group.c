@@ -5,14 +5,13 @@
 #include "host/op/fused.h"
 #include "host/op/panel.h"
 
-#include <stdio.h>
-
 /* As the products one by one, but with two panels at most beside eight rows, which divide the
- * outputs of more models than three. */
+ * outputs of more models than three; and the rows of a group are few for a GPU's tile. */
 static oclora_panel_cut group_cut(const oclora_context *context, const oclora_group_call *call)
 {
     oclora_panel_cut cut = oclora_panel_cut_of(context, call->weight[0]->type, call->rows);
     if (cut.panels == 3) cut.panels = 2;
+    cut.tile = cut.tile && oclora_context_class(context) == OCLORA_CLASS_CPU;
     return cut;
 }
 
@@ -61,13 +60,21 @@ static oclora_status launch_group(oclora_stream *stream, const oclora_group_call
     oclora_args_u32(&list, call->rows);
     oclora_args_u32(&list, tiles[0]);
     oclora_args_u32(&list, tiles[1]);
-    char defines[48];
-    snprintf(defines, sizeof defines, "-DTYPE=%u -DMR=%u -DNV=%u", call->weight[0]->type, c.rows,
-             c.panels);
-    const oclora_kernel_ref kernel = {"matmul_panel_group", "panel_rows_group", defines};
+    char defines[64];
+    oclora_panel_defines(defines, sizeof defines, oclora_stream_context(stream),
+                         call->weight[0]->type, c);
+    const oclora_kernel_ref kernel = {"matmul_panel_group",
+                                      c.tile ? "panel_tile_group" : "panel_rows_group", defines};
     const size_t items = tiles[0] + tiles[1] + tiles[2];
-    const size_t row_tiles = (call->rows + c.rows - 1) / c.rows;
-    const size_t global[2] = {gpu ? items * 16 : items, gpu ? row_tiles * 8 : row_tiles};
+    const size_t row_tiles = c.tile ? 1 : (call->rows + c.rows - 1) / c.rows;
+    size_t global[2] = {items, row_tiles};
+    if (!gpu && !c.tile) {
+        global[0] = row_tiles;
+        global[1] = items;
+    } else if (gpu) {
+        global[0] *= 16;
+        global[1] *= 8;
+    }
     const size_t local[2] = {gpu ? 16 : 1, gpu ? 8 : 1};
     return oclora_stream_launch(stream, &kernel, list.args, list.count, 2, global, local, err);
 }
