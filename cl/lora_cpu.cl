@@ -1,5 +1,5 @@
 /* lora_cpu.cl - SHRINK and EXPAND for CPU-class devices: one work-item, explicit vectors, tiles of
- * 4 rows by 4 rank rows (shrink) and 4 rows by 64 outputs (expand), or one row by 8 or 16 rank
+ * 4 rows by 4 rank rows (shrink) and 4 rows by 64 outputs (expand), or one row by several rank
  * rows. Included by the LoRA kernels; compiles alone. What each sum's order is stands in
  * lora_shrink.cl and lora_expand.cl; every tile keeps it, so results do not depend on which was
  * taken. */
@@ -9,6 +9,12 @@
 #define UNROLL _Pragma("unroll")
 enum { ROW_TILE = 4, RANK_TILE = 4, OUTPUT_TILE = 64, OUTPUTS = 256 };
 enum { SWEEP = 64 }; /* vectors of outputs that one row goes along */
+
+/* Vectors of sums that are held in registers: 16, or 8 where such a vector is two of 16 registers. */
+#ifndef SUMS
+#define SUMS 16
+#endif
+enum { PASS = SUMS == 16 ? 4 : 2, MOST = SUMS, LEAST = SUMS / 2 };
 
 /* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
 static inline float grouped_input(__global const float *x, uint k, uint group)
@@ -41,33 +47,36 @@ static inline float4 sums16(float16 a, float16 b, float16 c, float16 d)
 #define LOAD_ANY(row, i) factor_values16(type, row, i)
 
 /* partial[r * 4 + j] = the 16 partial sums of A[j][k] x[r][k], k < n / 16 * 16, for R rows and 4
- * rank rows; a_row[j] and x_row[r] are rows. */
-#define SHRINK_TILE(name, R, LOAD)                                                                 \
+ * rank rows, RP and JP of them at a time; a_row[j] and x_row[r] are rows. */
+#define SHRINK_TILE(name, R, RP, JP, LOAD)                                                         \
     static inline void name(uint type, __global const uchar *const *a_row,                         \
                             __global const float *const *x_row, uint n, float16 *partial)          \
     {                                                                                              \
-        float16 s[R][RANK_TILE];                                                                   \
-        UNROLL for (int r = 0; r < R; r++) UNROLL for (int j = 0; j < RANK_TILE; j++) s[r][j] =    \
-            0.0f;                                                                                  \
-        for (uint k = 0; k + 16 <= n; k += 16) {                                                   \
-            float16 a[RANK_TILE];                                                                  \
-            UNROLL for (int j = 0; j < RANK_TILE; j++) a[j] = LOAD(a_row[j], k);                   \
-            UNROLL for (int r = 0; r < R; r++)                                                     \
-            {                                                                                      \
-                float16 x = vload16(0, x_row[r] + k);                                              \
-                UNROLL for (int j = 0; j < RANK_TILE; j++) s[r][j] = fma(x, a[j], s[r][j]);        \
+        for (uint r0 = 0; r0 < R; r0 += RP)                                                        \
+            for (uint j0 = 0; j0 < RANK_TILE; j0 += JP) {                                          \
+                float16 s[RP][JP];                                                                 \
+                UNROLL for (int r = 0; r < RP; r++) UNROLL for (int j = 0; j < JP; j++) s[r][j] =  \
+                    0.0f;                                                                          \
+                for (uint k = 0; k + 16 <= n; k += 16) {                                           \
+                    float16 a[JP];                                                                 \
+                    UNROLL for (int j = 0; j < JP; j++) a[j] = LOAD(a_row[j0 + j], k);             \
+                    UNROLL for (int r = 0; r < RP; r++)                                            \
+                    {                                                                              \
+                        float16 x = vload16(0, x_row[r0 + r] + k);                                 \
+                        UNROLL for (int j = 0; j < JP; j++) s[r][j] = fma(x, a[j], s[r][j]);       \
+                    }                                                                              \
+                }                                                                                  \
+                UNROLL for (int r = 0; r < RP; r++) UNROLL for (int j = 0; j < JP; j++)            \
+                    partial[(r0 + r) * RANK_TILE + j0 + j] = s[r][j];                              \
             }                                                                                      \
-        }                                                                                          \
-        UNROLL for (int r = 0; r < R; r++) UNROLL for (int j = 0; j < RANK_TILE; j++)              \
-            partial[r * RANK_TILE + j] = s[r][j];                                                  \
     }
 
-SHRINK_TILE(shrink_1_f32, 1, LOAD_F32)
-SHRINK_TILE(shrink_1_f16, 1, LOAD_F16)
-SHRINK_TILE(shrink_1_any, 1, LOAD_ANY)
-SHRINK_TILE(shrink_4_f32, 4, LOAD_F32)
-SHRINK_TILE(shrink_4_f16, 4, LOAD_F16)
-SHRINK_TILE(shrink_4_any, 4, LOAD_ANY)
+SHRINK_TILE(shrink_1_f32, 1, 1, 4, LOAD_F32)
+SHRINK_TILE(shrink_1_f16, 1, 1, 4, LOAD_F16)
+SHRINK_TILE(shrink_1_any, 1, 1, 4, LOAD_ANY)
+SHRINK_TILE(shrink_4_f32, 4, PASS, PASS, LOAD_F32)
+SHRINK_TILE(shrink_4_f16, 4, PASS, PASS, LOAD_F16)
+SHRINK_TILE(shrink_4_any, 4, PASS, PASS, LOAD_ANY)
 
 /* Goes on with inputs k0 .. n, of any group. */
 static inline void shrink_rest(uint type, __global const uchar *const *a_row,
@@ -91,42 +100,46 @@ static inline void shrink_rest(uint type, __global const uchar *const *a_row,
     }
 }
 
-/* out[r][o .. o + 16 V) += w[r] * (beta o sum_j h[r][j] B[j] + c) for R rows; whole vectors only.
- */
-#define EXPAND_TILE(name, R, V, LOAD)                                                              \
+/* out[r][o .. o + 16 V) += w[r] * (beta o sum_j h[r][j] B[j] + c) for R rows, RP of them and VP
+ * vectors at a time; whole vectors only. */
+#define EXPAND_TILE(name, R, V, RP, VP, LOAD)                                                      \
     static inline void name(const lora_lane *lane, __global const uchar *pool,                     \
                             __global const float *const *h_row, const float *w,                    \
-                            __global float *const *y_row, uint o, uint d_out)                      \
+                            __global float *const *y_row, uint o_first, uint d_out)                \
     {                                                                                              \
         uint type = lane->type_b;                                                                  \
         ulong row_bytes = factor_row_bytes(type, d_out);                                           \
-        __global const uchar *b_row = pool + lane->b;                                              \
-        float16 t[R][V];                                                                           \
-        UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) t[r][v] = 0.0f;      \
-        for (uint j = 0; j < lane->rank; j++, b_row += row_bytes) {                                \
-            float16 h[R];                                                                          \
-            UNROLL for (int r = 0; r < R; r++) h[r] = (float16)(h_row[r][j]);                      \
-            UNROLL for (int v = 0; v < V; v++)                                                     \
-            {                                                                                      \
-                float16 b = LOAD(b_row, o + 16 * v);                                               \
-                UNROLL for (int r = 0; r < R; r++) t[r][v] = fma(h[r], b, t[r][v]);                \
+        for (uint r0 = 0; r0 < R; r0 += RP)                                                        \
+            for (uint o = o_first; o < o_first + 16 * V; o += 16 * VP) {                           \
+                __global const uchar *b_row = pool + lane->b;                                      \
+                float16 t[RP][VP];                                                                 \
+                UNROLL for (int r = 0; r < RP; r++) UNROLL for (int v = 0; v < VP; v++) t[r][v] =  \
+                    0.0f;                                                                          \
+                for (uint j = 0; j < lane->rank; j++, b_row += row_bytes) {                        \
+                    float16 h[RP];                                                                 \
+                    UNROLL for (int r = 0; r < RP; r++) h[r] = (float16)(h_row[r0 + r][j]);        \
+                    UNROLL for (int v = 0; v < VP; v++)                                            \
+                    {                                                                              \
+                        float16 b = LOAD(b_row, o + 16 * v);                                       \
+                        UNROLL for (int r = 0; r < RP; r++) t[r][v] = fma(h[r], b, t[r][v]);       \
+                    }                                                                              \
+                }                                                                                  \
+                UNROLL for (int r = 0; r < RP; r++) UNROLL for (int v = 0; v < VP; v++)            \
+                {                                                                                  \
+                    __global float *out = y_row[r0 + r] + o;                                       \
+                    if (lane->beta) t[r][v] *= vload16(v, POOL_FLOATS(lane->beta) + o);            \
+                    if (lane->c) t[r][v] += vload16(v, POOL_FLOATS(lane->c) + o);                  \
+                    vstore16(fma((float16)(w[r0 + r]), t[r][v], vload16(v, out)), v, out);         \
+                }                                                                                  \
             }                                                                                      \
-        }                                                                                          \
-        UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                      \
-        {                                                                                          \
-            if (lane->beta) t[r][v] *= vload16(v, POOL_FLOATS(lane->beta) + o);                    \
-            if (lane->c) t[r][v] += vload16(v, POOL_FLOATS(lane->c) + o);                          \
-            float16 y = vload16(v, y_row[r] + o);                                                  \
-            vstore16(fma((float16)(w[r]), t[r][v], y), v, y_row[r] + o);                           \
-        }                                                                                          \
     }
 
-EXPAND_TILE(expand_1_any, 1, 4, LOAD_ANY)
-EXPAND_TILE(expand_4_f32, 4, 4, LOAD_F32)
-EXPAND_TILE(expand_4_f16, 4, 4, LOAD_F16)
-EXPAND_TILE(expand_4_any, 4, 4, LOAD_ANY)
+EXPAND_TILE(expand_1_any, 1, 4, 1, 4, LOAD_ANY)
+EXPAND_TILE(expand_4_f32, 4, 4, PASS, PASS, LOAD_F32)
+EXPAND_TILE(expand_4_f16, 4, 4, PASS, PASS, LOAD_F16)
+EXPAND_TILE(expand_4_any, 4, 4, PASS, PASS, LOAD_ANY)
 
-/* One row alone takes 16 or 8 factor rows side by side and reads them along: from memory, waits at
+/* One row alone takes MOST or LEAST factor rows side by side and reads them along: from memory, waits at
  * the begin of a page are shared by so many streams, where across the rows the caches' ways and
  * prefetchers fail. Rows of a width like 4096 all lie in the same few lines of the first cache, so a
  * step takes a whole line of each, 64 bytes: V vectors. Half of one would be gone before the other. */
@@ -170,10 +183,10 @@ EXPAND_TILE(expand_4_any, 4, 4, LOAD_ANY)
         EXPAND_STEP(J, LOAD, 1)                                                                    \
     }
 
-SHRINK_ROW(shrink_16_rows_f32, 16, LOAD_F32, 1)
-SHRINK_ROW(shrink_16_rows_f16, 16, LOAD_F16, 2)
-SHRINK_ROW(shrink_8_rows_f32, 8, LOAD_F32, 1)
-SHRINK_ROW(shrink_8_rows_f16, 8, LOAD_F16, 2)
+SHRINK_ROW(shrink_most_f32, MOST, LOAD_F32, 1)
+SHRINK_ROW(shrink_most_f16, MOST, LOAD_F16, 2)
+SHRINK_ROW(shrink_least_f32, LEAST, LOAD_F32, 1)
+SHRINK_ROW(shrink_least_f16, LEAST, LOAD_F16, 2)
 EXPAND_ROW(expand_16_rows_f32, 16, LOAD_F32, 1)
 EXPAND_ROW(expand_16_rows_f16, 16, LOAD_F16, 2)
 EXPAND_ROW(expand_8_rows_f32, 8, LOAD_F32, 1)
@@ -308,7 +321,7 @@ static inline void shrink_ranks(const lora_lane *lane, __global const uchar *poo
     }
 }
 
-/* SHRINK of entry e by 16 and 8 rank rows for a chunk of one row. @return how many were done; the
+/* SHRINK of entry e by MOST and LEAST rank rows for a chunk of one row. @return how many were done; the
  * others are shrink_ranks' to do. */
 static inline uint shrink_row(const lora_lane *lane, __global const uchar *pool,
                               const rows_of *rows, uint e, __global const uchar *x, ulong x_stride,
@@ -321,16 +334,16 @@ static inline uint shrink_row(const lora_lane *lane, __global const uchar *pool,
     __global const float *x_row = (__global const float *)(x + rows->index[0] * x_stride);
     __global float *h = HIDDEN_ROW(rows, SLOT(rows, 0, e));
     if (rows->n_rows != 1 || lane->group != 1 || d_in % 16 || type > TYPE_F16) return 0;
-    for (; j + 16 <= lane->rank; j += 16, a += 16 * row)
+    for (; j + MOST <= lane->rank; j += MOST, a += MOST * row)
         if (type == TYPE_F16)
-            shrink_16_rows_f16(a, row, x_row, d_in, scale + j, h + j);
+            shrink_most_f16(a, row, x_row, d_in, scale + j, h + j);
         else
-            shrink_16_rows_f32(a, row, x_row, d_in, scale + j, h + j);
-    for (; j + 8 <= lane->rank; j += 8, a += 8 * row)
+            shrink_most_f32(a, row, x_row, d_in, scale + j, h + j);
+    for (; j + LEAST <= lane->rank; j += LEAST, a += LEAST * row)
         if (type == TYPE_F16)
-            shrink_8_rows_f16(a, row, x_row, d_in, scale + j, h + j);
+            shrink_least_f16(a, row, x_row, d_in, scale + j, h + j);
         else
-            shrink_8_rows_f32(a, row, x_row, d_in, scale + j, h + j);
+            shrink_least_f32(a, row, x_row, d_in, scale + j, h + j);
     return j;
 }
 

@@ -33,6 +33,8 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
     X(MATMUL_TILE_ROWS, matmul_tile_rows, OCLORA_TUNE_CPU, 8, 1024, 8, "rows that share a tile")   \
     X(MATMUL_TILE_BYTES, matmul_tile_bytes, OCLORA_TUNE_CPU, 12288, 196608, 6144,                  \
       "bytes of a converted tile")                                                                 \
+    X(LORA_SUMS, lora_sums, OCLORA_TUNE_CPU, 8, 16, 8,                                             \
+      "vectors of 16 sums that an adapter's kernels hold at a time")                               \
     X(FUSED_WORK, fused_work, OCLORA_TUNE_CPU, 1024, 1u << 24, 1024,                               \
       "multiply-adds of a chunk up to which its adapter runs in one launch")                       \
     X(FUSED_ITEMS, fused_items, OCLORA_TUNE_CPU, 1, 64, 1,                                         \

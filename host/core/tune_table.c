@@ -39,6 +39,10 @@ const oclora_tune_row oclora_tune_rows[] = {
     CPU(MATMUL_PANELS_FOUR, 1, "q4_1, 8 rows: 133 us, with two 215, with four 288"),
     CPU(MATMUL_PANELS_BLOCKS, 1, "beside eight rows, should they be asked for"),
     CPU(MATMUL_PANELS_DENSE, 1, "the same"),
+    CPU(LORA_SUMS, 8,
+        "f16, d = 4096, 32 adapters from a cache: 1.4x of 16 with PoCL, 1.5x with "
+        "Intel's runtime; retention of 8 adapters of rank 16 0.84, with 16 0.78"),
+    CPU_ARCH("simd16", LORA_SUMS, 16, "half of the 32 registers"),
     CPU_ARCH("simd16", MATMUL_ROWS_8, 5, "eight rows for five cost less than four twice"),
     CPU_ARCH("simd16", MATMUL_TILE_FROM, 16, "16 rows: 1.05x; above, a tile converted once wins"),
     CPU_ARCH("simd16", MATMUL_TILE_FROM_DENSE, 17, "16 rows: 0.8x; above, a tile wins"),

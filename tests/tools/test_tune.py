@@ -127,13 +127,14 @@ def check_found(program, folder):
 
 
 def check_wrong(program, folder):
-    """Kernels with one panel a work-item skip their work in this program: fast, and wrong."""
-    answer = run(program, folder, "--param", "matmul_panels_blocks", "--class", "cpu", "--quick", "--json")
+    """Four rows with two panels skip their work in this program: fast, and wrong."""
+    answer = run(program, folder, "--param", "matmul_panels_four", "--class", "cpu", "--quick", "--json")
     steps = {s["value"]: s["verdict"] for s in json.loads(answer.stdout or '{"steps": []}')["steps"]}
-    check(answer.returncode == 1 and steps.get(1) == "wrong" and steps.get(3) != "wrong",
+    check(answer.returncode == 1 and steps.get(2) == "wrong" and "wrong" not in
+          [v for k, v in steps.items() if k != 2],
           f"the wrong value is found ({answer.returncode}, {steps})")
     listed = run(program, folder, "--list", "--class", "cpu").stdout
-    check(not any(line.startswith("matmul_panels_blocks") and line.split()[1] == "1"
+    check(not any(line.startswith("matmul_panels_four") and line.split()[1] == "2"
                   for line in listed.splitlines()), "and not used")
 
 

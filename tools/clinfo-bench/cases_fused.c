@@ -101,16 +101,16 @@ static oclora_status run_rope_store(selftest *t, case_tensor *in, case_tensor *o
 }
 
 /* Three layers of one input, of one shape, so that one set of adapters fits all. */
-static oclora_status run_group(selftest *t, bench_layer *layers, bool adapters,
+static oclora_status run_group(selftest *t, bench_layer *layers, uint32_t rows, bool adapters,
                                case_verdict *verdict, oclora_error *err)
 {
     enum { COUNT = OCLORA_GROUP_WEIGHTS };
-    oclora_group_call call = {.count = COUNT, .rows = 5};
+    oclora_group_call call = {.count = COUNT, .rows = rows};
     bench_layer_plan plan = {.type = OCLORA_TYPE_Q4_1,
                              .factor = OCLORA_TYPE_F16,
                              .d_in = 96,
                              .d_out = 128,
-                             .rows = 5,
+                             .rows = rows,
                              .n_adapters = adapters ? BENCH_LAYER_ADAPTERS : 0,
                              .ranks = {1, 5, 16, 8},
                              .mixed = true};
@@ -139,7 +139,7 @@ static oclora_status run_group(selftest *t, bench_layer *layers, bool adapters,
     return status;
 }
 
-typedef enum fused_kind { ADD_NORM, ROPE_STORE, GROUP, GROUP_ADAPTED } fused_kind;
+typedef enum fused_kind { ADD_NORM, ROPE_STORE, GROUP, GROUP_TILE, GROUP_ADAPTED } fused_kind;
 
 static void run_case(selftest *t, fused_kind kind, const char *kernel, double bound)
 {
@@ -151,10 +151,11 @@ static void run_case(selftest *t, fused_kind kind, const char *kernel, double bo
     memset(in, 0, sizeof in);
     memset(out, 0, sizeof out);
     memset(layers, 0, sizeof layers);
+    const uint32_t rows = kind == GROUP ? 3 : kind == GROUP_TILE ? OCLORA_GROUP_ROWS : 5;
     oclora_status status = kind == ADD_NORM ? run_add_norm(t, in, out, &verdict, &err)
                            : kind == ROPE_STORE
                                ? run_rope_store(t, in, out, &verdict, &err)
-                               : run_group(t, layers, kind == GROUP_ADAPTED, &verdict, &err);
+                               : run_group(t, layers, rows, kind == GROUP_ADAPTED, &verdict, &err);
     if (status)
         bench_report_case_error(t, kernel, status, &err);
     else
@@ -176,6 +177,7 @@ void bench_fused_cases(selftest *t)
         {"add_norm", "norm", ADD_NORM, 1e-11},
         {"rope_store", "rope", ROPE_STORE, 1e-8},
         {"linear_group", "matmul_panel_group", GROUP, 1e-11},
+        {"linear_group_tile", "matmul_panel_group", GROUP_TILE, 1e-11},
         {"linear_group_lora", "lora_fused", GROUP_ADAPTED, 1e-11},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
