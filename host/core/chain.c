@@ -1,22 +1,13 @@
-#include "host/core/chain.h"
+#include "host/core/chain_build.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    MASK_WORDS = OCLORA_CHAIN_KERNELS / 64,
-    MOST_BUILDS = 16,
-    BUILD_AT_USE = 2,     /* graphs of some kernels are built for when they come a second time */
     LEAST_STEPS = 2,      /* fewer are not worth a chain */
     STATE_BYTES = 64,     /* of a step: a cache line */
     RUNS_PER_WORKER = 16, /* a worker takes its share of a step in so many runs */
     PUT_BYTES = OCLORA_STAGE_MAX_WRITE
 };
-
-/* A set of the stream's kernels by ordinal. */
-typedef struct kernel_set {
-    uint64_t words[MASK_WORDS];
-} kernel_set;
 
 /* cl/chain.cl: chain_step */
 typedef struct chain_step {
@@ -33,17 +24,6 @@ typedef struct kept {
     size_t global[3]; /* in groups of one */
 } kept;
 
-typedef enum { BUILD_WAITS, BUILD_READY, BUILD_FAILED } build_state;
-
-typedef struct build {
-    kernel_set set;
-    build_state state;
-    uint32_t uses;
-    uint64_t last_use;
-    cl_kernel cl;
-    uint8_t part_of[OCLORA_CHAIN_KERNELS]; /* ordinal -> part */
-} build;
-
 struct oclora_chain {
     oclora_env env;
     bool open;
@@ -54,35 +34,16 @@ struct oclora_chain {
     size_t n_args, args_capacity;
     const oclora_buffer *buffers[OCLORA_CHAIN_BUFFERS]; /* argument b + 1 of the chain */
     uint32_t n_buffers;
-    kernel_set submitting;                         /* kernels of the kept launches */
-    kernel_set graph;                              /* kernels since begin */
+    oclora_chain_set submitting;                   /* kernels of the kept launches */
+    oclora_chain_set graph;                        /* kernels since begin */
     uint64_t n_graph;                              /* launches kept back since begin */
     oclora_chain_part parts[OCLORA_CHAIN_KERNELS]; /* by ordinal; name NULL: not seen */
-    build builds[MOST_BUILDS];
-    uint32_t n_builds;
-    uint64_t clock;
+    oclora_chain_builds *builds;
     bool has_run;
     oclora_buffer *list; /* steps, arguments, state */
     unsigned char *image;
     size_t image_capacity;
 };
-
-static bool set_within(const kernel_set *part, const kernel_set *whole)
-{
-    for (int i = 0; i < MASK_WORDS; i++)
-        if (part->words[i] & ~whole->words[i]) return false;
-    return true;
-}
-
-static bool set_has(const kernel_set *set, uint32_t ordinal)
-{
-    return set->words[ordinal / 64] >> ordinal % 64 & 1;
-}
-
-static void set_add(kernel_set *set, uint32_t ordinal)
-{
-    set->words[ordinal / 64] |= (uint64_t)1 << ordinal % 64;
-}
 
 /* ---- keeping back ---- */
 
@@ -150,8 +111,8 @@ static void keep(oclora_chain *chain, const oclora_launch *launch)
             chain->buffers[chain->n_buffers++] = arg->value.buffer;
         chain->args[chain->n_args++] = *arg;
     }
-    set_add(&chain->submitting, k->ordinal);
-    set_add(&chain->graph, k->ordinal);
+    oclora_chain_set_add(&chain->submitting, k->ordinal);
+    oclora_chain_set_add(&chain->graph, k->ordinal);
     chain->n_graph++;
 }
 
@@ -203,8 +164,8 @@ typedef struct image_layout {
     size_t args, state, bytes; /* the steps begin at 0 */
 } image_layout;
 
-static void write_image(oclora_chain *chain, const build *b, size_t count, size_t n_args,
-                        const image_layout *at)
+static void write_image(oclora_chain *chain, const oclora_chain_code *code, size_t count,
+                        size_t n_args, const image_layout *at)
 {
     chain_step *steps = (chain_step *)chain->image;
     uint64_t *args = (uint64_t *)(chain->image + at->args);
@@ -213,7 +174,7 @@ static void write_image(oclora_chain *chain, const build *b, size_t count, size_
         const uint32_t items = (uint32_t)(k->global[0] * k->global[1] * k->global[2]);
         const uint32_t run = items / (chain->workers * RUNS_PER_WORKER);
         steps[i] = (chain_step){
-            b->part_of[k->ordinal],
+            code->part_of[k->ordinal],
             k->first_arg,
             items,
             run ? run : 1,
@@ -224,8 +185,8 @@ static void write_image(oclora_chain *chain, const build *b, size_t count, size_
 }
 
 /* The list as an image in host memory, then on the device. */
-static oclora_status put_list(oclora_stream *stream, const build *b, size_t count, size_t n_args,
-                              image_layout *at, oclora_error *err)
+static oclora_status put_list(oclora_stream *stream, const oclora_chain_code *code, size_t count,
+                              size_t n_args, image_layout *at, oclora_error *err)
 {
     oclora_chain *chain = stream->chain;
     at->args = count * sizeof(chain_step);
@@ -240,7 +201,7 @@ static oclora_status put_list(oclora_stream *stream, const build *b, size_t coun
         oclora_buffer_destroy(chain->list);
         chain->list = grown;
     }
-    write_image(chain, b, count, n_args, at);
+    write_image(chain, code, count, n_args, at);
     for (size_t i = 0; i < at->bytes; i += PUT_BYTES) {
         const size_t left = at->bytes - i;
         OCLORA_TRY(oclora_stream_write(stream, chain->list, i, chain->image + i,
@@ -249,33 +210,28 @@ static oclora_status put_list(oclora_stream *stream, const build *b, size_t coun
     return OCLORA_OK;
 }
 
-static oclora_status run_chain(oclora_stream *stream, const build *b, size_t count, size_t n_args,
-                               oclora_error *err)
+oclora_status oclora_chain_enqueue(oclora_stream *stream, cl_kernel chain, const oclora_arg *args,
+                                   oclora_error *err)
 {
     static const char name[] = "chain\0chain\0";
+    const size_t global = stream->context->device.compute_units, local = 1;
+    return oclora_stream_enqueue(stream, chain, name, args, OCLORA_CHAIN_LAUNCH_ARGS, 1, &global,
+                                 &local, err);
+}
+
+static oclora_status run_chain(oclora_stream *stream, const oclora_chain_code *code, size_t count,
+                               size_t n_args, oclora_error *err)
+{
     oclora_chain *chain = stream->chain;
     image_layout at;
-    OCLORA_TRY(put_list(stream, b, count, n_args, &at, err));
-    oclora_arg args[4 + OCLORA_CHAIN_BUFFERS] = {
+    OCLORA_TRY(put_list(stream, code, count, n_args, &at, err));
+    oclora_arg args[OCLORA_CHAIN_LAUNCH_ARGS] = {
         oclora_arg_buffer(chain->list), oclora_arg_u32((uint32_t)count),
         oclora_arg_u32((uint32_t)at.args), oclora_arg_u32((uint32_t)at.state)};
     for (uint32_t i = 0; i < OCLORA_CHAIN_BUFFERS; i++)
         args[4 + i] = oclora_arg_buffer(i < chain->n_buffers ? chain->buffers[i] : NULL);
-    const size_t global = chain->workers, local = 1;
     chain->has_run = true;
-    return oclora_stream_enqueue(stream, b->cl, name, args, 4 + OCLORA_CHAIN_BUFFERS, 1, &global,
-                                 &local, err);
-}
-
-static const build *find_ready(oclora_chain *chain)
-{
-    for (uint32_t i = 0; i < chain->n_builds; i++) {
-        build *b = &chain->builds[i];
-        if (b->state != BUILD_READY || !set_within(&chain->submitting, &b->set)) continue;
-        b->last_use = ++chain->clock;
-        return b;
-    }
-    return NULL;
+    return oclora_chain_enqueue(stream, code->cl, args, err);
 }
 
 oclora_status oclora_chain_submit(oclora_stream *stream, oclora_error *err)
@@ -283,11 +239,12 @@ oclora_status oclora_chain_submit(oclora_stream *stream, oclora_error *err)
     oclora_chain *chain = stream->chain;
     if (!chain || !chain->n_kept) return OCLORA_OK;
     const size_t count = chain->n_kept, n_args = chain->n_args;
-    const build *b = count >= LEAST_STEPS ? find_ready(chain) : NULL;
+    const oclora_chain_code *code =
+        count >= LEAST_STEPS ? oclora_chain_builds_find(chain->builds, &chain->submitting) : NULL;
     chain->n_kept = 0; /* writing the list submits, too */
     oclora_status status = oclora_context_health(stream->context, err);
     if (!status)
-        status = b ? run_chain(stream, b, count, n_args, err) : run_plain(stream, count, err);
+        status = code ? run_chain(stream, code, count, n_args, err) : run_plain(stream, count, err);
     chain->n_args = 0;
     chain->n_buffers = 0;
     memset(&chain->submitting, 0, sizeof chain->submitting);
@@ -297,69 +254,6 @@ oclora_status oclora_chain_submit(oclora_stream *stream, oclora_error *err)
 bool oclora_chain_has_run(const oclora_chain *chain)
 {
     return chain && chain->has_run;
-}
-
-/* ---- building ---- */
-
-static int by_name(const void *a, const void *b)
-{
-    const oclora_chain_part *const *x = a, *const *y = b;
-    const oclora_kernel_ref m = oclora_kernel_ref_of((*x)->name);
-    const oclora_kernel_ref n = oclora_kernel_ref_of((*y)->name);
-    const int file = strcmp(m.file, n.file), entry = strcmp(m.entry, n.entry);
-    return file ? file : entry ? entry : strcmp(m.defines, n.defines);
-}
-
-/* Sorted, so that the same kernels are the same program whatever the order they came in. */
-static oclora_status build_chain(oclora_stream *stream, build *b, oclora_error *err)
-{
-    oclora_chain *chain = stream->chain;
-    const oclora_chain_part *parts[OCLORA_CHAIN_KERNELS];
-    uint32_t n = 0;
-    cl_program program = NULL;
-    cl_int code = CL_SUCCESS;
-    for (uint32_t i = 0; i < OCLORA_CHAIN_KERNELS; i++)
-        if (set_has(&b->set, i)) parts[n++] = &chain->parts[i];
-    qsort(parts, n, sizeof *parts, by_name);
-    for (uint32_t i = 0; i < n; i++) b->part_of[parts[i] - chain->parts] = (uint8_t)i;
-    OCLORA_TRY(oclora_chain_program(stream->context, parts, n, &program, err));
-    b->cl = clCreateKernel(program, "chain", &code);
-    if (!b->cl)
-        return oclora_context_fail_cl(stream->context, err, code, "clCreateKernel", "a chain");
-    b->state = BUILD_READY;
-    return OCLORA_OK;
-}
-
-static build *oldest(oclora_chain *chain)
-{
-    build *found = &chain->builds[0];
-    for (uint32_t i = 1; i < chain->n_builds; i++)
-        if (chain->builds[i].last_use < found->last_use) found = &chain->builds[i];
-    return found;
-}
-
-/* What covers the graph's kernels; else a new place that waits for its second use. */
-static build *find_build(oclora_chain *chain)
-{
-    for (uint32_t i = 0; i < chain->n_builds; i++)
-        if (set_within(&chain->graph, &chain->builds[i].set)) return &chain->builds[i];
-    build *made = chain->n_builds < MOST_BUILDS ? &chain->builds[chain->n_builds++] : oldest(chain);
-    if (made->cl) clReleaseKernel(made->cl);
-    *made = (build){.set = chain->graph};
-    return made;
-}
-
-static void note_graph(oclora_stream *stream)
-{
-    oclora_chain *chain = stream->chain;
-    oclora_error err = {0};
-    build *b = find_build(chain);
-    b->last_use = ++chain->clock;
-    if (b->state != BUILD_WAITS || ++b->uses < BUILD_AT_USE) return;
-    if (build_chain(stream, b, &err) == OCLORA_OK) return;
-    b->state = BUILD_FAILED;
-    oclora_log(&chain->env, OCLORA_LOG_WARN, "launches stay single on '%s': %s",
-               stream->context->device.name, err.text);
 }
 
 /* ---- a stream's chain ---- */
@@ -381,19 +275,23 @@ bool oclora_stream_chains(const oclora_stream *stream)
 /* NULL where chains may not run, or without memory: launches are single then. */
 static oclora_chain *create(const oclora_stream *stream)
 {
-    const oclora_context *context = stream->context;
+    oclora_context *context = stream->context;
     if (!oclora_stream_chains(stream)) return NULL;
     oclora_chain *chain = oclora_alloc(&context->env, 1, sizeof *chain);
     if (!chain) return NULL;
     chain->env = context->env;
     chain->workers = context->device.compute_units;
-    return chain;
+    chain->builds = oclora_chain_builds_create(context, chain->parts);
+    if (chain->builds) return chain;
+    oclora_chain_destroy(chain);
+    return NULL;
 }
 
 void oclora_stream_chain_begin(oclora_stream *stream, uint32_t rows)
 {
     const oclora_context *context = stream->context;
     const uint32_t most_steps = oclora_context_tuned(context, OCLORA_TUNE_CHAIN_STEPS);
+    if (stream->chain) oclora_chain_builds_work(stream->chain->builds);
     if (most_steps < LEAST_STEPS || rows > oclora_context_tuned(context, OCLORA_TUNE_CHAIN_ROWS))
         return;
     if (!stream->chain) stream->chain = create(stream);
@@ -408,10 +306,11 @@ void oclora_stream_chain_begin(oclora_stream *stream, uint32_t rows)
 oclora_status oclora_stream_chain_end(oclora_stream *stream, oclora_error *err)
 {
     oclora_chain *chain = stream->chain;
+    if (chain) oclora_chain_builds_work(chain->builds);
     if (!chain || !chain->open) return OCLORA_OK;
     chain->open = false;
     OCLORA_TRY(oclora_chain_submit(stream, err));
-    if (chain->n_graph >= LEAST_STEPS) note_graph(stream);
+    if (chain->n_graph >= LEAST_STEPS) oclora_chain_builds_note(chain->builds, &chain->graph);
     return OCLORA_OK;
 }
 
@@ -419,8 +318,7 @@ void oclora_chain_destroy(oclora_chain *chain)
 {
     if (!chain) return;
     oclora_env env = chain->env;
-    for (uint32_t i = 0; i < chain->n_builds; i++)
-        if (chain->builds[i].cl) clReleaseKernel(chain->builds[i].cl);
+    oclora_chain_builds_destroy(chain->builds);
     oclora_buffer_destroy(chain->list);
     oclora_release(&env, chain->kept);
     oclora_release(&env, chain->args);

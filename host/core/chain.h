@@ -9,7 +9,8 @@
 enum {
     OCLORA_CHAIN_KERNELS = 128, /* of a stream that may run in chains; later ones never do */
     OCLORA_CHAIN_ARGS = 48,     /* of one launch */
-    OCLORA_CHAIN_BUFFERS = 24   /* of one chain; cl/chain.cl has as many arguments */
+    OCLORA_CHAIN_BUFFERS = 24,  /* of one chain; cl/chain.cl has as many arguments */
+    OCLORA_CHAIN_LAUNCH_ARGS = 4 + OCLORA_CHAIN_BUFFERS
 };
 
 /* A launch as it was asked for; nothing in it is owned. */
@@ -30,19 +31,10 @@ oclora_status oclora_chain_add(oclora_stream *stream, const oclora_launch *launc
  * also when it fails. */
 oclora_status oclora_chain_submit(oclora_stream *stream, oclora_error *err);
 bool oclora_chain_has_run(const oclora_chain *chain); /* `chain` may be NULL */
-void oclora_chain_destroy(oclora_chain *chain); /* NULL is allowed */
+void oclora_chain_destroy(oclora_chain *chain);       /* NULL is allowed */
 
-/* One kernel that a chain may call: its name as oclora_kernel's, the kinds of its arguments. */
-typedef struct oclora_chain_part {
-    const char *name;
-    uint32_t n_args;
-    uint8_t kinds[OCLORA_CHAIN_ARGS];
-    uint8_t bytes[OCLORA_CHAIN_ARGS];
-} oclora_chain_part;
-
-/* chain_program.c: cl/chain.cl linked with the parts, which it calls by their place in `parts`.
- * Owned by the context; built once for the same parts in the same order. */
-oclora_status oclora_chain_program(oclora_context *context, const oclora_chain_part *const *parts,
-                                   uint32_t n_parts, cl_program *out, oclora_error *err);
+/* `args`: OCLORA_CHAIN_LAUNCH_ARGS of cl/chain.cl. */
+oclora_status oclora_chain_enqueue(oclora_stream *stream, cl_kernel chain, const oclora_arg *args,
+                                   oclora_error *err);
 
 #endif

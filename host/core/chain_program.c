@@ -1,9 +1,12 @@
 /* chain_program.c - kernels as functions, and the program that calls them. */
-#include "host/core/chain.h"
+#include "host/core/chain_build.h"
 #include "host/core/source.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+enum { REST_MS = 1000, MOST_WAIT_MS = 20 * 1000 };
 
 /* What makes a kernel with groups of one item a function that is told its item. */
 static const char prologue[] =
@@ -141,12 +144,41 @@ static oclora_status compile_unit(oclora_context *context, const char *source, c
     return status;
 }
 
-typedef struct chain_parts {
-    const oclora_chain_part *const *parts;
-    uint32_t count;
-} chain_parts;
+/* Compiling goes on for seconds: not for nobody, and not on a dead device. */
+static oclora_status go_on(const oclora_context *context, const oclora_chain_recipe *all,
+                           oclora_error *err)
+{
+    if (all->news && atomic_load(&all->news->stop))
+        return oclora_fail(err, OCLORA_WRONG_STATE, "a chain is not wanted any more");
+    return oclora_context_health(context, err);
+}
 
-static oclora_status compile_units(oclora_context *context, const chain_parts *all,
+uint64_t oclora_chain_now(void)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* PoCL makes machine code under a lock that every launch of the process needs. So it is left until
+ * the stream has had nothing to do for a while; one that never rests is no user's who waits. */
+static oclora_status await_rest(const oclora_context *context, const oclora_chain_recipe *all,
+                                oclora_error *err)
+{
+    const uint64_t began = oclora_chain_now();
+    const bool locks = !strcmp(oclora_tune_vendor(&context->device), "pocl");
+    for (;;) {
+        const struct timespec pause = {0, 20 * 1000000};
+        OCLORA_TRY(go_on(context, all, err));
+        const uint64_t now = oclora_chain_now();
+        if (!locks || !all->news || now - began > MOST_WAIT_MS ||
+            now > atomic_load(&all->news->last_work) + REST_MS)
+            return OCLORA_OK;
+        nanosleep(&pause, NULL);
+    }
+}
+
+static oclora_status compile_units(oclora_context *context, const oclora_chain_recipe *all,
                                    cl_program *units, oclora_error *err)
 {
     text source = {.env = &context->env};
@@ -154,7 +186,8 @@ static oclora_status compile_units(oclora_context *context, const chain_parts *a
     for (uint32_t i = 0; i < all->count && !status; i++) {
         const oclora_kernel_ref ref = oclora_kernel_ref_of(all->parts[i]->name);
         source.length = 0;
-        status = part_source(&source, all->parts[i], i, err);
+        status = go_on(context, all, err);
+        if (!status) status = part_source(&source, all->parts[i], i, err);
         if (!status)
             status = compile_unit(context, source.at, ref.file, ref.defines, &units[i], err);
     }
@@ -165,28 +198,73 @@ static oclora_status compile_units(oclora_context *context, const chain_parts *a
     return status;
 }
 
-/* oclora_program_compiler */
+static oclora_status link_units(oclora_context *context, const cl_program *units, uint32_t count,
+                                cl_program *out, oclora_error *err)
+{
+    cl_int code = CL_SUCCESS;
+    cl_program linked =
+        clLinkProgram(context->cl, 1, &context->cl_device, "", count, units, NULL, NULL, &code);
+    if (!linked) return oclora_context_fail_cl(context, err, code, "clLinkProgram", "a chain");
+    if (!code) {
+        *out = linked;
+        return OCLORA_OK;
+    }
+    oclora_status status =
+        oclora_program_fail(context, linked, code, "clLinkProgram", "chain", "", err);
+    clReleaseProgram(linked);
+    return status;
+}
+
+/* A chain of no steps. */
+static oclora_status run_empty(oclora_context *context, cl_kernel chain, oclora_error *err)
+{
+    oclora_stream *stream = NULL;
+    oclora_arg args[OCLORA_CHAIN_LAUNCH_ARGS] = {oclora_arg_buffer(NULL), oclora_arg_u32(0),
+                                                 oclora_arg_u32(0), oclora_arg_u32(0)};
+    for (uint32_t i = 0; i < OCLORA_CHAIN_BUFFERS; i++) args[4 + i] = oclora_arg_buffer(NULL);
+    OCLORA_TRY(oclora_stream_create(&stream, context, err));
+    oclora_status status = oclora_chain_enqueue(stream, chain, args, err);
+    if (!status) status = oclora_stream_finish(stream, err);
+    oclora_stream_destroy(stream);
+    return status;
+}
+
+static oclora_status create_kernel(oclora_context *context, cl_program program, cl_kernel *out,
+                                   oclora_error *err)
+{
+    cl_int code = CL_SUCCESS;
+    cl_kernel kernel = clCreateKernel(program, "chain", &code);
+    if (!kernel) return oclora_context_fail_cl(context, err, code, "clCreateKernel", "a chain");
+    oclora_status status = run_empty(context, kernel, err);
+    if (status)
+        clReleaseKernel(kernel);
+    else
+        *out = kernel;
+    return status;
+}
+
+/* oclora_program_compiler. PoCL makes the machine code of a launch when it comes, and some more for
+ * the disk cache, which then keeps both. */
 static oclora_status compile_chain(oclora_context *context, const char *options, const void *user,
                                    cl_program *out, oclora_error *err)
 {
-    const chain_parts *all = user;
-    cl_int code = CL_SUCCESS;
+    const oclora_chain_recipe *all = user;
+    cl_program linked = NULL;
+    cl_kernel kernel = NULL;
     (void)options; /* every unit has its own */
     cl_program *units = oclora_alloc(&context->env, all->count + 1, sizeof(cl_program));
     if (!units) return oclora_fail_memory(err, all->count * sizeof(cl_program), "a chain's units");
     oclora_status status = compile_units(context, all, units, err);
-    if (!status) {
-        cl_program linked = clLinkProgram(context->cl, 1, &context->cl_device, "", all->count + 1,
-                                          units, NULL, NULL, &code);
-        if (linked && code) {
-            status = oclora_program_fail(context, linked, code, "clLinkProgram", "chain", "", err);
-            clReleaseProgram(linked);
-        } else if (!linked) {
-            status = oclora_context_fail_cl(context, err, code, "clLinkProgram", "a chain");
-        } else {
-            *out = linked;
-        }
-    }
+    if (!status) status = go_on(context, all, err);
+    if (!status) status = link_units(context, units, all->count + 1, &linked, err);
+    if (!status) status = await_rest(context, all, err);
+    if (!status) status = create_kernel(context, linked, &kernel, err);
+    if (kernel) clReleaseKernel(kernel);
+    if (!status) status = await_rest(context, all, err);
+    if (!status)
+        *out = linked;
+    else if (linked)
+        clReleaseProgram(linked);
     for (uint32_t i = 0; i <= all->count; i++)
         if (units[i]) clReleaseProgram(units[i]);
     oclora_release(&context->env, units);
@@ -194,7 +272,7 @@ static oclora_status compile_chain(oclora_context *context, const char *options,
 }
 
 /* All that the program depends on, for the disk cache. */
-static oclora_status whole_text(text *t, const chain_parts *all, oclora_error *err)
+static oclora_status whole_text(text *t, const oclora_chain_recipe *all, oclora_error *err)
 {
     for (uint32_t i = 0; i < all->count; i++) {
         OCLORA_TRY(part_source(t, all->parts[i], i, err));
@@ -203,41 +281,44 @@ static oclora_status whole_text(text *t, const chain_parts *all, oclora_error *e
     return chain_source(t, all->count, err);
 }
 
-/* oclora_program_maker */
-static oclora_status make_chain(oclora_context *context, const char *file, const char *key,
-                                const void *user, cl_program *out, oclora_error *err)
+static oclora_status make_program(oclora_context *context, const oclora_chain_recipe *all,
+                                  cl_program *out, oclora_error *err)
 {
     text whole = {.env = &context->env};
-    (void)file;
-    (void)key;
     char *options = oclora_program_options(context, "");
     oclora_status status =
-        options ? whole_text(&whole, user, err) : oclora_fail_memory(err, 64, "build options");
+        options ? whole_text(&whole, all, err) : oclora_fail_memory(err, 64, "build options");
     if (!status)
-        status =
-            oclora_program_cached(context, whole.at, options, true, compile_chain, user, out, err);
+        status = oclora_program_cached(context, whole.at, options, true,
+                                       all->compile ? compile_chain : NULL, all, out, err);
     oclora_release(&context->env, options);
     oclora_release(&context->env, whole.at);
     return status;
 }
 
-oclora_status oclora_chain_program(oclora_context *context, const oclora_chain_part *const *parts,
-                                   uint32_t n_parts, cl_program *out, oclora_error *err)
+static oclora_status name_program(text *key, const oclora_chain_recipe *all, oclora_error *err)
 {
-    const chain_parts all = {parts, n_parts};
-    text key = {.env = &context->env};
-    for (uint32_t i = 0; i < n_parts; i++) {
-        const oclora_kernel_ref ref = oclora_kernel_ref_of(parts[i]->name);
-        append_text(&key, ref.file);
-        append_text(&key, " ");
-        append_text(&key, ref.entry);
-        append_text(&key, " ");
-        append_text(&key, ref.defines);
-        append_text(&key, ";");
+    for (uint32_t i = 0; i < all->count; i++) {
+        const oclora_kernel_ref ref = oclora_kernel_ref_of(all->parts[i]->name);
+        append_text(key, ref.file);
+        append_text(key, " ");
+        append_text(key, ref.entry);
+        append_text(key, " ");
+        append_text(key, ref.defines);
+        append_text(key, ";");
     }
-    oclora_status status =
-        key.failed ? oclora_fail_memory(err, key.length, "a chain's name")
-                   : oclora_program_get_made(context, "chain", key.at, make_chain, &all, out, err);
+    return key->failed ? oclora_fail_memory(err, key->length, "a chain's name") : OCLORA_OK;
+}
+
+oclora_status oclora_chain_make(oclora_context *context, const oclora_chain_recipe *recipe,
+                                cl_kernel *out, oclora_error *err)
+{
+    text key = {.env = &context->env};
+    cl_program found = NULL, made = NULL;
+    oclora_status status = name_program(&key, recipe, err);
+    if (!status) found = oclora_program_find(context, "chain", key.at);
+    if (!status && !found) status = make_program(context, recipe, &made, err);
+    if (made) status = oclora_program_keep(context, "chain", key.at, made, &found, err);
     oclora_release(&context->env, key.at);
-    return status;
+    return status || !found ? status : create_kernel(context, found, out, err);
 }

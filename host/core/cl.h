@@ -41,12 +41,12 @@ struct oclora_context {
     oclora_disabled *disabled; /* set at creation, then only read */
     size_t n_disabled;
     size_t disabled_capacity;
+    atomic_uint compiled, loaded, rejected; /* oclora_program_stats */
     bool has_lock;
     pthread_mutex_t lock; /* guards the fields below */
     oclora_program *programs;
     size_t n_programs;
     size_t programs_capacity;
-    oclora_program_stats program_stats;
 };
 
 struct oclora_buffer {
@@ -100,15 +100,15 @@ cl_int oclora_event_failure(cl_event event);
  * Errors: NOT_FOUND (no such file), BUILD_FAILED with the head of the log, OPENCL. */
 oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,
                                  cl_program *out, oclora_error *err);
-/* The program kept under (file, key), made by `make` if there is none. */
-typedef oclora_status (*oclora_program_maker)(oclora_context *context, const char *file,
-                                              const char *key, const void *user, cl_program *out,
-                                              oclora_error *err);
-oclora_status oclora_program_get_made(oclora_context *context, const char *file, const char *key,
-                                      oclora_program_maker make, const void *user, cl_program *out,
-                                      oclora_error *err);
-/* Of source `text` with `options`, from the disk cache if it is there: else `make` compiles it.
- * `costly`: it is kept even by a runtime whose own cache makes that a loss for one file. */
+/* The program kept under (file, key), or NULL. Any thread. */
+cl_program oclora_program_find(oclora_context *context, const char *file, const char *key);
+/* Keeps `made`, also if this fails no longer the caller's; `*out` is the one of another thread if
+ * that was first. Any thread. */
+oclora_status oclora_program_keep(oclora_context *context, const char *file, const char *key,
+                                  cl_program made, cl_program *out, oclora_error *err);
+/* Of source `text` with `options`, from the disk cache if it is there: else `make` compiles it, or,
+ * without a `make`, there is none and `*out` stays as it is. `costly`: it is kept even by a runtime
+ * whose own cache makes that a loss for one file. Any thread. */
 typedef oclora_status (*oclora_program_compiler)(oclora_context *context, const char *options,
                                                  const void *user, cl_program *out,
                                                  oclora_error *err);

@@ -107,6 +107,9 @@ oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
     atomic_init(&context->lost, false);
     atomic_init(&context->next_mark, first_mark(context));
     atomic_init(&context->queue_faults, 0);
+    atomic_init(&context->compiled, 0);
+    atomic_init(&context->loaded, 0);
+    atomic_init(&context->rejected, 0);
     oclora_status status;
     if (pthread_mutex_init(&context->lock, NULL)) {
         status = oclora_fail(err, OCLORA_INTERNAL, "a mutex could not be created");

@@ -5,7 +5,8 @@
 #include "host/core/error.h"
 
 /* Copied into every object at creation. A zeroed struct is valid: malloc, and no log. The callbacks
- * may be called from any thread that calls into the engine. */
+ * may be called from any thread that calls into the engine, and from those that it makes for chains
+ * of a graph's launches (chain_build.h; nothing but graphs has them). */
 typedef struct oclora_env {
     void *(*alloc)(void *user, size_t size, size_t align); /* NULL result = out of memory */
     void (*release)(void *user, void *ptr);

@@ -60,7 +60,7 @@ static cl_program load_binary(oclora_context *context, const oclora_cache_key *k
     size_t size = 0;
     oclora_cache_result result =
         oclora_cache_load(&context->env, context->cache_dir, key, &data, &size);
-    if (result == OCLORA_CACHE_REJECTED) context->program_stats.rejected++;
+    if (result == OCLORA_CACHE_REJECTED) atomic_fetch_add(&context->rejected, 1);
     if (result != OCLORA_CACHE_HIT) return NULL;
 
     const unsigned char *binary = data;
@@ -74,9 +74,9 @@ static cl_program load_binary(oclora_context *context, const oclora_cache_key *k
         program = NULL;
     }
     if (program)
-        context->program_stats.loaded++;
+        atomic_fetch_add(&context->loaded, 1);
     else
-        context->program_stats.rejected++;
+        atomic_fetch_add(&context->rejected, 1);
     return program;
 }
 
@@ -148,8 +148,9 @@ oclora_status oclora_program_cached(oclora_context *context, const char *text, c
                   make_key(context, text, options, &key);
     cl_program program = cached ? load_binary(context, &key, options) : NULL;
     if (!program) {
+        if (!make) return OCLORA_OK;
         OCLORA_TRY(make(context, options, user, &program, err));
-        context->program_stats.compiled++;
+        atomic_fetch_add(&context->compiled, 1);
         if (cached) save_binary(context, &key, program);
     }
     *out = program;
@@ -157,11 +158,10 @@ oclora_status oclora_program_cached(oclora_context *context, const char *text, c
 }
 
 static oclora_status make_plain(oclora_context *context, const char *file, const char *defines,
-                                const void *user, cl_program *out, oclora_error *err)
+                                cl_program *out, oclora_error *err)
 {
     const oclora_source *source = NULL;
     const oclora_kernel_ref ref = {file, "", defines};
-    (void)user;
     OCLORA_TRY(oclora_program_source(file, &source, err));
     char *options = oclora_program_options(context, defines);
     if (!options) return oclora_fail_memory(err, strlen(defines), "build options");
@@ -171,51 +171,69 @@ static oclora_status make_plain(oclora_context *context, const char *file, const
     return status;
 }
 
+static cl_program find_program(const oclora_context *context, const char *file, const char *key)
+{
+    for (size_t i = 0; i < context->n_programs; i++) {
+        const oclora_program *program = &context->programs[i];
+        if (!strcmp(program->file, file) && !strcmp(program->defines, key)) return program->cl;
+    }
+    return NULL;
+}
+
 static oclora_status add_program(oclora_context *context, const char *file, const char *key,
-                                 oclora_program_maker make, const void *user, cl_program *out,
-                                 oclora_error *err)
+                                 cl_program made, oclora_error *err)
 {
     const oclora_env *env = &context->env;
     OCLORA_TRY(oclora_reserve(env, &context->programs, &context->programs_capacity,
                               context->n_programs + 1, sizeof *context->programs, err));
-    oclora_program program = {0};
+    oclora_program program = {.cl = made};
     program.file = oclora_string_copy(env, file, strlen(file));
     program.defines = oclora_string_copy(env, key, strlen(key));
-    oclora_status status =
-        program.file && program.defines
-            ? make(context, file, key, user, &program.cl, err)
-            : oclora_fail_memory(err, strlen(file) + strlen(key), "a program's name");
-    if (status) {
+    if (!program.file || !program.defines) {
         oclora_release(env, program.file);
         oclora_release(env, program.defines);
-        return status;
+        return oclora_fail_memory(err, strlen(file) + strlen(key), "a program's name");
     }
     context->programs[context->n_programs++] = program;
-    *out = program.cl;
     return OCLORA_OK;
 }
 
-oclora_status oclora_program_get_made(oclora_context *context, const char *file, const char *key,
-                                      oclora_program_maker make, const void *user, cl_program *out,
-                                      oclora_error *err)
+cl_program oclora_program_find(oclora_context *context, const char *file, const char *key)
+{
+    pthread_mutex_lock(&context->lock);
+    cl_program found = find_program(context, file, key);
+    pthread_mutex_unlock(&context->lock);
+    return found;
+}
+
+oclora_status oclora_program_keep(oclora_context *context, const char *file, const char *key,
+                                  cl_program made, cl_program *out, oclora_error *err)
 {
     oclora_status status = OCLORA_OK;
-    cl_program found = NULL;
     pthread_mutex_lock(&context->lock);
-    for (size_t i = 0; i < context->n_programs && !found; i++) {
-        const oclora_program *program = &context->programs[i];
-        if (!strcmp(program->file, file) && !strcmp(program->defines, key)) found = program->cl;
-    }
-    if (!found) status = add_program(context, file, key, make, user, &found, err);
+    cl_program found = find_program(context, file, key);
+    if (!found) status = add_program(context, file, key, made, err);
     pthread_mutex_unlock(&context->lock);
-    if (!status) *out = found;
+    if (found || status) clReleaseProgram(made);
+    if (!status) *out = found ? found : made;
     return status;
 }
 
+/* Threads that want the same file at once wait for one build of it. */
 oclora_status oclora_program_get(oclora_context *context, const char *file, const char *defines,
                                  cl_program *out, oclora_error *err)
 {
-    return oclora_program_get_made(context, file, defines, make_plain, NULL, out, err);
+    oclora_status status = OCLORA_OK;
+    pthread_mutex_lock(&context->lock);
+    cl_program found = find_program(context, file, defines);
+    if (!found) {
+        status = make_plain(context, file, defines, &found, err);
+        if (!status) status = add_program(context, file, defines, found, err);
+        if (status && found) clReleaseProgram(found);
+    }
+    pthread_mutex_unlock(&context->lock);
+    if (!status) *out = found;
+    return status;
 }
 
 oclora_status oclora_context_build(oclora_context *context, const char *file, const char *defines,
@@ -246,9 +264,9 @@ oclora_status oclora_context_kernel_names(oclora_context *context, const char *f
 
 oclora_program_stats oclora_context_program_stats(oclora_context *context)
 {
-    pthread_mutex_lock(&context->lock);
-    oclora_program_stats stats = context->program_stats;
-    pthread_mutex_unlock(&context->lock);
+    const oclora_program_stats stats = {atomic_load(&context->compiled),
+                                        atomic_load(&context->loaded),
+                                        atomic_load(&context->rejected)};
     return stats;
 }
 

@@ -112,8 +112,10 @@ oclora_status oclora_stream_launch(oclora_stream *stream, const oclora_kernel_re
  * is done. Same results bit by bit; an error of a launch may come with a later call, `end` at the
  * latest. Every other call on the stream submits first what was kept back; buffers must live until
  * then. Launches run as ever where chains do not pay (more than `rows` of OCLORA_TUNE_CHAIN_ROWS,
- * GPUs, runtimes that are not known well) and until the chain of the kernels in use is built, which
- * is when they were all used by two graphs. */
+ * GPUs, runtimes that are not known well) and until the chain of the kernels in use is there:
+ * loaded from disk once two graphs have used them, else compiled once OCLORA_TUNE_CHAIN_BUILD_AT
+ * graphs have, by a thread that `end` begins and the stream's end waits for. From
+ * OCLORA_TUNE_CHAIN_WAIT_AT graphs on `end` does that itself. */
 void oclora_stream_chain_begin(oclora_stream *stream, uint32_t rows);
 /* Whether launches may run in chains on this stream's device. */
 bool oclora_stream_chains(const oclora_stream *stream);

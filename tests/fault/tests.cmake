@@ -20,7 +20,7 @@ if(NOT OCLORA_SANITIZE)
             OCLORA_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data"
             OCLORA_BUILD_DIR="${PROJECT_BINARY_DIR}")
         add_dependencies(test_fault_${name} fault_layer)
-        set(layer "OPENCL_LAYERS=$<TARGET_FILE:fault_layer>")
+        set(layer "OPENCL_LAYERS=$<TARGET_FILE:fault_layer>;${chains_now}")
         add_test(NAME fault_${name} COMMAND test_fault_${name})
         set_tests_properties(fault_${name} PROPERTIES LABELS "device;fault" TIMEOUT 900
             SKIP_RETURN_CODE 77 ENVIRONMENT "${layer}")

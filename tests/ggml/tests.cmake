@@ -13,7 +13,7 @@ if(TARGET ggml-oclora)
         add_test(NAME ggml_${name} COMMAND test_ggml_${name})
         set_tests_properties(ggml_${name} PROPERTIES LABELS "${label}" TIMEOUT 600
             SKIP_RETURN_CODE 77
-            ENVIRONMENT "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp")
+            ENVIRONMENT "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp;${chains_now}")
         add_dependencies(test_ggml_${name} ggml-oclora)
     endfunction()
     oclora_add_ggml_test(config "unit;fuzz" "${PROJECT_SOURCE_DIR}/plugin/ggml/config.c")
@@ -32,14 +32,14 @@ if(TARGET ggml-oclora)
     foreach(name golden buffer products)
         add_test(NAME ggml_${name}_pocl COMMAND test_ggml_${name})
         set_tests_properties(ggml_${name}_pocl PROPERTIES LABELS device TIMEOUT 600
-            SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_DEVICES=Portable")
+            SKIP_RETURN_CODE 77 ENVIRONMENT "OCLORA_DEVICES=Portable;${chains_now}")
     endforeach()
     foreach(seed IN ITEMS 2 3 4)
         add_test(NAME ggml_golden_seed_${seed} COMMAND sh
             "${CMAKE_CURRENT_SOURCE_DIR}/plugin/other_seeds.sh" "${PROJECT_SOURCE_DIR}"
             "${PROJECT_BINARY_DIR}" test_ggml_golden ${seed})
         set_tests_properties(ggml_golden_seed_${seed} PROPERTIES LABELS device TIMEOUT 600
-            SKIP_RETURN_CODE 77)
+            SKIP_RETURN_CODE 77 ENVIRONMENT "${chains_now}")
     endforeach()
 
     # A ggml that differs from the real one in one thing, for the host test.

@@ -22,7 +22,8 @@ typedef struct tuner {
 static bool wanted(const tuner *t, uint32_t param)
 {
     const char *only = t->options->param;
-    return t->table[param] && (!only || !strcmp(only, oclora_tune_infos[param].name));
+    return t->table[param] && *tune_candidates(param) &&
+           (!only || !strcmp(only, oclora_tune_infos[param].name));
 }
 
 static const char *folder(const tuner *t)
@@ -249,7 +250,8 @@ static bool take_table(tuner *t)
             oclora_tune_find(oclora_tune_rows, &t->device.info, t->device_class, i);
         t->table[i] = t->best[i] = row ? row->value : 0;
         t->gain[i] = 1;
-        if (row && oclora_context_tune(t->device.context, i, row->value, &t->device.err))
+        if (row && *tune_candidates(i) &&
+            oclora_context_tune(t->device.context, i, row->value, &t->device.err))
             return false;
     }
     count_steps(t);
@@ -266,7 +268,9 @@ int tune_run(const tune_options *options)
         if (!take_table(&t))
             fprintf(stderr, "oclora-tune: %s\n", t.device.err.text);
         else if (t.total == 0) {
-            fprintf(stderr, "oclora-tune: \"%s\" is no parameter of this device's class (--list)\n",
+            fprintf(stderr,
+                    "oclora-tune: \"%s\" is no parameter to be measured on this device's class "
+                    "(--list)\n",
                     options->param);
             status = TUNE_EXIT_USAGE;
         } else

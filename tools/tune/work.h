@@ -20,7 +20,8 @@ typedef struct tune_job {
 /* Ends with a job whose name is NULL. */
 extern const tune_job tune_jobs[];
 
-/* The values tried for a parameter, 0 at the end; all allowed. */
+/* The values tried for a parameter, 0 at the end; all allowed. None: it says when something is done,
+ * not how fast. */
 const uint32_t *tune_candidates(oclora_tune_param param);
 
 typedef struct tune_work {

@@ -1,0 +1,208 @@
+#include "host/core/chain_build.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SET_WORDS = OCLORA_CHAIN_KERNELS / 64, MOST_BUILDS = 16, LOAD_AT_USE = 2 };
+
+typedef enum { BUILD_WAITS, BUILD_RUNS, BUILD_READY, BUILD_FAILED } build_state;
+
+typedef struct build {
+    oclora_chain_set set;
+    build_state state;
+    uint32_t uses;
+    uint64_t last_use;
+    bool looked;            /* for it on disk */
+    oclora_chain_code code; /* while it is made, the thread's */
+} build;
+
+struct oclora_chain_builds {
+    oclora_context *context;
+    const oclora_chain_part *parts;
+    build all[MOST_BUILDS];
+    uint32_t n;
+    uint64_t clock;
+    build *running; /* what the thread makes, or NULL */
+    pthread_t thread;
+    bool compile;           /* for the thread: not only load it */
+    oclora_chain_news news; /* to the thread */
+    atomic_bool done;       /* from it: what it made is there */
+    oclora_status status;
+    oclora_error err;
+};
+
+static bool set_within(const oclora_chain_set *part, const oclora_chain_set *whole)
+{
+    for (int i = 0; i < SET_WORDS; i++)
+        if (part->words[i] & ~whole->words[i]) return false;
+    return true;
+}
+
+static bool set_has(const oclora_chain_set *set, uint32_t ordinal)
+{
+    return set->words[ordinal / 64] >> ordinal % 64 & 1;
+}
+
+void oclora_chain_set_add(oclora_chain_set *set, uint32_t ordinal)
+{
+    set->words[ordinal / 64] |= (uint64_t)1 << ordinal % 64;
+}
+
+/* ---- making one; any thread ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    const oclora_chain_part *const *x = a, *const *y = b;
+    const oclora_kernel_ref m = oclora_kernel_ref_of((*x)->name);
+    const oclora_kernel_ref n = oclora_kernel_ref_of((*y)->name);
+    const int file = strcmp(m.file, n.file), entry = strcmp(m.entry, n.entry);
+    return file ? file : entry ? entry : strcmp(m.defines, n.defines);
+}
+
+/* Parts are sorted, so that the same kernels are the same program whatever the order they came in.
+ * No kernel without an error: it is not there to be loaded. */
+static oclora_status make(const oclora_chain_builds *builds, build *b, bool compile,
+                          const oclora_chain_news *news, oclora_error *err)
+{
+    oclora_chain_recipe recipe = {.compile = compile, .news = news};
+    for (uint32_t i = 0; i < OCLORA_CHAIN_KERNELS; i++)
+        if (set_has(&b->set, i)) recipe.parts[recipe.count++] = &builds->parts[i];
+    qsort(recipe.parts, recipe.count, sizeof *recipe.parts, by_name);
+    for (uint32_t i = 0; i < recipe.count; i++)
+        b->code.part_of[recipe.parts[i] - builds->parts] = (uint8_t)i;
+    return oclora_chain_make(builds->context, &recipe, &b->code.cl, err);
+}
+
+/* ---- when ---- */
+
+static void settle(oclora_chain_builds *builds, build *b, oclora_status status,
+                   const oclora_error *err)
+{
+    const oclora_context *context = builds->context;
+    b->state = status ? BUILD_FAILED : b->code.cl ? BUILD_READY : BUILD_WAITS;
+    if (status)
+        oclora_log(&context->env, OCLORA_LOG_WARN, "launches stay single on '%s': %s",
+                   context->device.name, err->text);
+}
+
+static void make_now(oclora_chain_builds *builds, build *b)
+{
+    oclora_error err = {0};
+    const oclora_status status = make(builds, b, true, NULL, &err);
+    settle(builds, b, status, &err);
+}
+
+static void *make_beside(void *user)
+{
+    oclora_chain_builds *builds = user;
+    builds->status = make(builds, builds->running, builds->compile, &builds->news, &builds->err);
+    atomic_store(&builds->done, true);
+    return NULL;
+}
+
+static void start(oclora_chain_builds *builds, build *b, bool compile)
+{
+    builds->running = b;
+    builds->compile = compile;
+    b->state = BUILD_RUNS;
+    b->looked = true;
+    builds->err = (oclora_error){0};
+    atomic_store(&builds->done, false);
+    if (!pthread_create(&builds->thread, NULL, make_beside, builds)) return;
+    builds->running = NULL;
+    const oclora_status status =
+        oclora_fail(&builds->err, OCLORA_INTERNAL, "no thread could be had to compile a chain");
+    settle(builds, b, status, &builds->err);
+}
+
+/* Waits for the thread, if there is one. */
+static void join(oclora_chain_builds *builds)
+{
+    build *b = builds->running;
+    if (!b) return;
+    pthread_join(builds->thread, NULL);
+    builds->running = NULL;
+    settle(builds, b, builds->status, &builds->err);
+}
+
+void oclora_chain_builds_work(oclora_chain_builds *builds)
+{
+    atomic_store(&builds->news.last_work, oclora_chain_now());
+    if (builds->running && atomic_load(&builds->done)) join(builds);
+}
+
+/* The place of the set that has not been used for longest. */
+static build *oldest(oclora_chain_builds *builds)
+{
+    build *found = NULL;
+    for (uint32_t i = 0; i < builds->n; i++) {
+        build *b = &builds->all[i];
+        if (b != builds->running && (!found || b->last_use < found->last_use)) found = b;
+    }
+    return found;
+}
+
+/* What covers the set; else a new place. */
+static build *find_build(oclora_chain_builds *builds, const oclora_chain_set *set)
+{
+    for (uint32_t i = 0; i < builds->n; i++)
+        if (set_within(set, &builds->all[i].set)) return &builds->all[i];
+    build *made = builds->n < MOST_BUILDS ? &builds->all[builds->n++] : oldest(builds);
+    if (made->code.cl) clReleaseKernel(made->code.cl);
+    *made = (build){.set = *set};
+    return made;
+}
+
+/* A chain on disk is loaded at the second use; else it is compiled when its kernels turn out to
+ * stay in use. Both beside the graphs: loading takes 20 to 60 ms. */
+void oclora_chain_builds_note(oclora_chain_builds *builds, const oclora_chain_set *set)
+{
+    const oclora_context *context = builds->context;
+    build *b = find_build(builds, set);
+    b->last_use = ++builds->clock;
+    b->uses += b->uses < UINT32_MAX;
+    const bool wait = b->uses >= oclora_context_tuned(context, OCLORA_TUNE_CHAIN_WAIT_AT);
+    const bool compile = b->uses >= oclora_context_tuned(context, OCLORA_TUNE_CHAIN_BUILD_AT);
+    if (wait && b->state <= BUILD_RUNS) join(builds);
+    if (b->state != BUILD_WAITS) return;
+    if (wait)
+        make_now(builds, b);
+    else if (!builds->running && (compile || (b->uses >= LOAD_AT_USE && !b->looked)))
+        start(builds, b, compile);
+}
+
+const oclora_chain_code *oclora_chain_builds_find(oclora_chain_builds *builds,
+                                                  const oclora_chain_set *set)
+{
+    for (uint32_t i = 0; i < builds->n; i++) {
+        build *b = &builds->all[i];
+        if (b->state != BUILD_READY || !set_within(set, &b->set)) continue;
+        b->last_use = ++builds->clock;
+        return &b->code;
+    }
+    return NULL;
+}
+
+oclora_chain_builds *oclora_chain_builds_create(oclora_context *context,
+                                                const oclora_chain_part *parts)
+{
+    oclora_chain_builds *builds = oclora_alloc(&context->env, 1, sizeof *builds);
+    if (!builds) return NULL;
+    builds->context = context;
+    builds->parts = parts;
+    atomic_init(&builds->news.stop, false);
+    atomic_init(&builds->news.last_work, 0);
+    atomic_init(&builds->done, false);
+    return builds;
+}
+
+void oclora_chain_builds_destroy(oclora_chain_builds *builds)
+{
+    if (!builds) return;
+    const oclora_env *env = &builds->context->env;
+    atomic_store(&builds->news.stop, true);
+    if (builds->running) pthread_join(builds->thread, NULL);
+    for (uint32_t i = 0; i < builds->n; i++)
+        if (builds->all[i].code.cl) clReleaseKernel(builds->all[i].code.cl);
+    oclora_release(env, builds);
+}
