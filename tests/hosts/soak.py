@@ -191,7 +191,8 @@ class Soak:
         if not os.path.exists(control):
             skip("soak_control.so is not built")
         # One arena: else the freed memory of each thread's adapters stays with the thread.
-        env = {"LD_PRELOAD": control, "OCLORA_SOAK_SOCKET": self.place, "MALLOC_ARENA_MAX": "2",
+        env = {"OCLORA_TUNE": "chain_build_at=4",  # sessions come and go while chains are compiled
+               "LD_PRELOAD": control, "OCLORA_SOAK_SOCKET": self.place, "MALLOC_ARENA_MAX": "2",
                "OCLORA_CONFIG": json.dumps({"model": self.host.model, "pool_bytes": POOL_BYTES})}
         self.server = Server(self.host, "-c", 256 * SLOTS, "--log-verbosity", 1, "--no-ui", env=env,
                              slots=SLOTS)

@@ -126,7 +126,7 @@ static bool failed_in(oclora_request *const *wave, int32_t count)
     return false;
 }
 
-/* Chains of launches are built when a second graph has used their kernels. */
+/* Chains of launches are compiled when a second graph has used their kernels, see open_service. */
 enum { WARMUP_TOKENS = 4 };
 
 static void decode_all(oclora_service *s)
@@ -162,6 +162,8 @@ static bool read_requests(oclora_service *s)
 
 static bool open_service(oclora_service *s)
 {
+    /* Nothing is compiled beside what is timed. */
+    if (s->options.warmup) setenv("OCLORA_TUNE", "chain_wait_at=2", 0);
     if (!oclora_runtime_open(&s->runtime, &s->options)) return false;
     if (s->server->configure && !s->server->configure(s)) return false;
     if (!oclora_runtime_load_model(&s->runtime)) return false;
