@@ -48,6 +48,10 @@ if(TARGET ggml-oclora)
         "${OCLORA_LLAMA_DIR}/lib/libggml-base.so")
     target_compile_definitions(ggml_threads PRIVATE OCLORA_PLUGIN="$<TARGET_FILE:ggml-oclora>")
     add_dependencies(ggml_threads ggml-oclora)
+    # On a runtime with chains, which are compiled beside the graphs: every use compiles.
+    add_test(NAME ggml_threads_chains COMMAND ggml_threads)
+    set_tests_properties(ggml_threads_chains PROPERTIES LABELS "unit;thread;tenant" TIMEOUT 300
+        ENVIRONMENT "${fake_environment};OCLORA_FAKE_CPU=1;OCLORA_TUNE=chain_build_at=1;OCLORA_CACHE_DIR=")
 endif()
 
 # The libraries loaded, used and unloaded again and again, on the drivers of this machine and on the fake

@@ -1,5 +1,6 @@
 /* A fake OpenCL driver for tests of threads: platform, devices and everything but queues. A list of
- * drivers with this one alone: OCL_ICD_VENDORS=FOLDER with one .icd file that names it. */
+ * drivers with this one alone: OCL_ICD_VENDORS=FOLDER with one .icd file that names it. With
+ * OCLORA_FAKE_CPU its devices are CPUs. */
 #include "fake_cl.h"
 
 #include <stdlib.h>
@@ -36,6 +37,12 @@ bool fake_drop(fake_object *object)
     return true;
 }
 
+/* A CPU, of a platform on which chains run. */
+static bool fake_is_cpu(void)
+{
+    return getenv("OCLORA_FAKE_CPU") != NULL;
+}
+
 static cl_int answer(const void *value, size_t bytes, size_t size, void *out, size_t *size_ret)
 {
     if (size_ret != NULL) *size_ret = bytes;
@@ -63,7 +70,7 @@ static cl_int CL_API_CALL platform_info(cl_platform_id id, cl_platform_info what
     (void)id;
     switch (what) {
     case CL_PLATFORM_NAME:
-        return text("Fake", size, out, size_ret);
+        return text(fake_is_cpu() ? "Intel(R) OpenCL" : "Fake", size, out, size_ret);
     case CL_PLATFORM_VERSION:
         return text("OpenCL 1.2 fake", size, out, size_ret);
     case CL_PLATFORM_PROFILE:
@@ -90,7 +97,7 @@ static cl_int CL_API_CALL device_ids(cl_platform_id id, cl_device_type type, cl_
 static cl_int CL_API_CALL device_info(cl_device_id device, cl_device_info what, size_t size,
                                       void *out, size_t *size_ret)
 {
-    const cl_device_type type = CL_DEVICE_TYPE_GPU;
+    const cl_device_type type = fake_is_cpu() ? CL_DEVICE_TYPE_CPU : CL_DEVICE_TYPE_GPU;
     const cl_ulong memory = (cl_ulong)1 << 30;
     const cl_ulong none = 0;
     const cl_uint yes = CL_TRUE, units = 4, align = 1024, vendor = 0xfa;
@@ -281,6 +288,34 @@ static cl_int CL_API_CALL build_program(cl_program program, cl_uint count, const
     return CL_SUCCESS;
 }
 
+static cl_int CL_API_CALL compile_program(cl_program program, cl_uint count,
+                                          const cl_device_id *list, const char *options,
+                                          cl_uint n_headers, const cl_program *headers,
+                                          const char **names,
+                                          void(CL_CALLBACK *notify)(cl_program, void *), void *user)
+{
+    (void)n_headers;
+    (void)headers;
+    (void)names;
+    return build_program(program, count, list, options, notify, user);
+}
+
+static cl_program CL_API_CALL link_program(cl_context context, cl_uint count,
+                                           const cl_device_id *list, const char *options,
+                                           cl_uint n_programs, const cl_program *programs,
+                                           void(CL_CALLBACK *notify)(cl_program, void *),
+                                           void *user, cl_int *code)
+{
+    (void)count;
+    (void)list;
+    (void)options;
+    (void)n_programs;
+    (void)programs;
+    (void)notify;
+    (void)user;
+    return new_program(context, code);
+}
+
 static cl_int CL_API_CALL program_info(cl_program program, cl_program_info what, size_t size,
                                        void *out, size_t *size_ret)
 {
@@ -356,6 +391,8 @@ __attribute__((constructor)) static void fill(void)
     d->clCreateProgramWithSource = program_with_source;
     d->clCreateProgramWithBinary = program_with_binary;
     d->clBuildProgram = build_program;
+    d->clCompileProgram = compile_program;
+    d->clLinkProgram = link_program;
     d->clGetProgramInfo = program_info;
     d->clGetProgramBuildInfo = build_info;
     d->clReleaseProgram = release_program;
