@@ -24,8 +24,10 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
       "rows from which it converts a tile of the weight once for many rows, weights in blocks")    \
     X(MATMUL_TILE_FROM_DENSE, matmul_tile_from_dense, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 2, 65536, \
       1, "the same, weights of f32, f16 and bf16")                                                 \
+    X(MATMUL_PANELS_ONE, matmul_panels_one, OCLORA_TUNE_CPU, 1, 4, 1,                              \
+      "panels of 16 outputs beside one row, weights of less than 8 bits")                          \
     X(MATMUL_PANELS_FOUR, matmul_panels_four, OCLORA_TUNE_CPU, 1, 4, 1,                            \
-      "panels of 16 outputs beside four rows")                                                     \
+      "the same beside four rows")                                                     \
     X(MATMUL_PANELS_BLOCKS, matmul_panels_blocks, OCLORA_TUNE_CPU, 1, 3, 1,                        \
       "the same beside eight rows, weights in blocks")                                 \
     X(MATMUL_PANELS_DENSE, matmul_panels_dense, OCLORA_TUNE_CPU, 1, 3, 1,                          \
@@ -33,8 +35,8 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
     X(MATMUL_TILE_ROWS, matmul_tile_rows, OCLORA_TUNE_CPU, 8, 1024, 8, "rows that share a tile")   \
     X(MATMUL_TILE_BYTES, matmul_tile_bytes, OCLORA_TUNE_CPU, 12288, 196608, 6144,                  \
       "bytes of a converted tile")                                                                 \
-    X(LORA_SUMS, lora_sums, OCLORA_TUNE_CPU, 8, 16, 8,                                             \
-      "vectors of 16 sums that an adapter's kernels hold at a time")                               \
+    X(VECTOR_SUMS, vector_sums, OCLORA_TUNE_CPU, 8, 16, 8,                                             \
+      "vectors of 16 sums that kernels hold at a time")                               \
     X(FUSED_WORK, fused_work, OCLORA_TUNE_CPU, 1024, 1u << 24, 1024,                               \
       "multiply-adds of a chunk up to which its adapter runs in one launch")                       \
     X(FUSED_ITEMS, fused_items, OCLORA_TUNE_CPU, 1, 64, 1,                                         \

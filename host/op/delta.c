@@ -1,4 +1,5 @@
 #include "host/op/delta.h"
+#include "host/op/family.h"
 
 enum { RANK_TILE = 4, CPU_OUTPUTS = 256, GPU_GROUP = 64 };
 
@@ -22,17 +23,11 @@ static oclora_status launch(const oclora_linear_call *c, const char *file, const
                             const oclora_arg *args, const oclora_arg *end, size_t cpu_items,
                             size_t gpu_items, oclora_error *err)
 {
-    const oclora_kernel_ref kernel = {file, entry, oclora_delta_defines(c)};
+    const oclora_kernel_ref kernel = {file, entry, oclora_sums_define(c->stream)};
     const size_t global[2] = {c->gpu ? gpu_items : cpu_items, c->work->n_chunks};
     const size_t local[2] = {c->gpu ? (size_t)GPU_GROUP : 1, 1};
     return oclora_stream_launch(c->stream, &kernel, args, (uint32_t)(end - args), 2, global, local,
                                 err);
-}
-
-const char *oclora_delta_defines(const oclora_linear_call *c)
-{
-    const oclora_context *context = oclora_stream_context(c->stream);
-    return oclora_context_tuned(context, OCLORA_TUNE_LORA_SUMS) == 8 ? "-DSUMS=8" : "";
 }
 
 /* Runs over (items, chunks) with no local size of its own. */

@@ -29,9 +29,6 @@ oclora_status oclora_linear_base(oclora_stream *stream, const oclora_weight *wei
                                  const oclora_tensor *x, const oclora_tensor *y, uint32_t rows,
                                  oclora_error *err);
 
-/* Of the kernels lora_shrink, lora_expand and lora_fused on the call's device. */
-const char *oclora_delta_defines(const oclora_linear_call *call);
-
 /* Whether the layer's adapters are of the kinds that one fused launch serves, on this device. */
 bool oclora_linear_fuses(const oclora_linear_call *call);
 

@@ -1,4 +1,5 @@
 #include "host/op/delta.h"
+#include "host/op/family.h"
 
 enum { N_ARGS = 31 };
 
@@ -57,7 +58,7 @@ oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t coun
         a[27 + i] = oclora_arg_u32(m->weight->d_out);
     }
     a[30] = oclora_arg_u32(c->weight->d_in);
-    const oclora_kernel_ref kernel = {"lora_fused", "lora_fused", oclora_delta_defines(c)};
+    const oclora_kernel_ref kernel = {"lora_fused", "lora_fused", oclora_sums_define(c->stream)};
     const size_t global[2] = {count, c->work->n_chunks}, local[2] = {1, 1};
     return oclora_stream_launch(c->stream, &kernel, a, N_ARGS, 2, global, local, err);
 }

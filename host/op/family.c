@@ -119,3 +119,9 @@ const char *oclora_lanes_define(const oclora_stream *stream)
 {
     return oclora_stream_is_cpu(stream) ? "-DLANES=16" : "-DLANES=1";
 }
+
+const char *oclora_sums_define(const oclora_stream *stream)
+{
+    const oclora_context *context = oclora_stream_context(stream);
+    return oclora_context_tuned(context, OCLORA_TUNE_VECTOR_SUMS) == 8 ? "-DSUMS=8" : "";
+}

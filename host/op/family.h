@@ -137,5 +137,7 @@ oclora_status oclora_launch_groups(oclora_stream *stream, const oclora_kernel_re
 
 /* "-DLANES=16" or "-DLANES=1" by device class. */
 const char *oclora_lanes_define(const oclora_stream *stream);
+/* "-DSUMS=8" or "", by OCLORA_TUNE_VECTOR_SUMS. */
+const char *oclora_sums_define(const oclora_stream *stream);
 
 #endif

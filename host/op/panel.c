@@ -55,7 +55,12 @@ oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type 
 {
     const bool gpu = oclora_context_class(context) == OCLORA_CLASS_GPU;
     const bool dense = oclora_type_block(type) == 1;
-    oclora_panel_cut cut = {1, gpu ? 1 : 4, false};
+    const bool bytes = dense || type == OCLORA_TYPE_Q8_0;
+    oclora_panel_cut cut = {1, 4, false};
+    if (gpu)
+        cut.panels = 1;
+    else if (!bytes)
+        cut.panels = oclora_context_tuned(context, OCLORA_TUNE_MATMUL_PANELS_ONE);
     if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_8)) {
         cut.rows = 8;
         if (!gpu)

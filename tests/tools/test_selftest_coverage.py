@@ -23,10 +23,10 @@ WRITTEN = range(3, 8)  # types that set_rows and copies make
 
 # What host/core/tune_table.c asks for on CPUs with 32 registers of 16 floats, and on others: the engine
 # launches other variants, and a machine has one of the two.
-WIDE = ("matmul_rows_8=5,matmul_tile_from=16,matmul_tile_from_dense=17,matmul_panels_four=4,"
-        "matmul_panels_blocks=2,matmul_panels_dense=3,lora_sums=16")
-NARROW = ("matmul_rows_8=65536,matmul_tile_from=5,matmul_tile_from_dense=65536,matmul_panels_four=1,"
-          "lora_sums=8")
+WIDE = ("matmul_rows_8=5,matmul_tile_from=16,matmul_tile_from_dense=17,matmul_panels_one=4,"
+        "matmul_panels_four=4,matmul_panels_blocks=2,matmul_panels_dense=3,vector_sums=16")
+NARROW = ("matmul_rows_8=65536,matmul_tile_from=5,matmul_tile_from_dense=65536,matmul_panels_one=1,"
+          "matmul_panels_four=1,vector_sums=8")
 
 
 def run_step(name, tune=""):
