@@ -95,8 +95,10 @@ static void make_now(oclora_chain_builds *builds, build *b)
 static void *make_beside(void *user)
 {
     oclora_chain_builds *builds = user;
+    oclora_context *context = builds->context;
     builds->status = make(builds, builds->running, builds->compile, &builds->news, &builds->err);
     atomic_store(&builds->done, true);
+    atomic_fetch_sub(&context->makers, 1);
     return NULL;
 }
 
@@ -108,7 +110,10 @@ static void start(oclora_chain_builds *builds, build *b, bool compile)
     b->looked = true;
     builds->err = (oclora_error){0};
     atomic_store(&builds->done, false);
+    if (builds->context->drivers_work) builds->context->drivers_work();
+    atomic_fetch_add(&builds->context->makers, 1);
     if (!pthread_create(&builds->thread, NULL, make_beside, builds)) return;
+    atomic_fetch_sub(&builds->context->makers, 1);
     builds->running = NULL;
     const oclora_status status =
         oclora_fail(&builds->err, OCLORA_INTERNAL, "no thread could be had to compile a chain");
@@ -167,7 +172,8 @@ void oclora_chain_builds_note(oclora_chain_builds *builds, const oclora_chain_se
     if (b->state != BUILD_WAITS) return;
     if (wait)
         make_now(builds, b);
-    else if (!builds->running && (compile || (b->uses >= LOAD_AT_USE && !b->looked)))
+    else if (!builds->running && !atomic_load(&context->quiet) &&
+             (compile || (b->uses >= LOAD_AT_USE && !b->looked)))
         start(builds, b, compile);
 }
 

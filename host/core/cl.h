@@ -42,6 +42,9 @@ struct oclora_context {
     size_t n_disabled;
     size_t disabled_capacity;
     atomic_uint compiled, loaded, rejected; /* oclora_program_stats */
+    atomic_uint makers;                     /* threads that make chains */
+    atomic_bool quiet;                      /* oclora_context_quiet was called */
+    void (*drivers_work)(void);             /* see oclora_context_options */
     bool has_lock;
     pthread_mutex_t lock; /* guards the fields below */
     oclora_program *programs;

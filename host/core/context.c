@@ -110,6 +110,9 @@ oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
     atomic_init(&context->compiled, 0);
     atomic_init(&context->loaded, 0);
     atomic_init(&context->rejected, 0);
+    atomic_init(&context->makers, 0);
+    atomic_init(&context->quiet, false);
+    context->drivers_work = options->drivers_work;
     oclora_status status;
     if (pthread_mutex_init(&context->lock, NULL)) {
         status = oclora_fail(err, OCLORA_INTERNAL, "a mutex could not be created");
@@ -140,6 +143,13 @@ void oclora_context_destroy(oclora_context *context)
     oclora_release(&env, context->disabled);
     oclora_release(&env, context->cache_dir);
     oclora_release(&env, context);
+}
+
+void oclora_context_quiet(oclora_context *context)
+{
+    const struct timespec pause = {0, 1000000};
+    atomic_store(&context->quiet, true);
+    while (atomic_load(&context->makers)) nanosleep(&pause, NULL);
 }
 
 const oclora_env *oclora_context_env(const oclora_context *context)

@@ -14,9 +14,10 @@ static oclora_status open_locked(oclora_ggml_device *device, oclora_error *err)
     if (device->absent)
         return oclora_fail(err, OCLORA_NO_DEVICE, "no OpenCL device; OCLORA_CONFIG needs one");
     if (device->transfer != NULL) return OCLORA_OK;
+    const oclora_context_options options = {.drivers_work = oclora_ggml_watch_exit};
     if (device->context == NULL)
         OCLORA_TRY(oclora_context_create(&device->context, &device->plugin->env, &device->info,
-                                         NULL, err));
+                                         &options, err));
     oclora_status status = oclora_stream_create(&device->transfer, device->context, err);
     if (status !=
         OCLORA_OK) { /* nobody has it yet, and it may be lost: the next try makes another */

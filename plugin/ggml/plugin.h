@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 enum { OCLORA_GGML_DEVICES = 8, OCLORA_GGML_ALIGNMENT = 256 };
 
@@ -76,6 +77,7 @@ typedef struct oclora_ggml_plugin {
     uint64_t next_base; /* of the addresses that buffers pretend to have */
     struct oclora_ggml_session *sessions; /* published */
     uintptr_t last_handle;
+    pid_t process; /* that loaded the plugin */
     uint32_t n_devices;
     oclora_ggml_device devices[OCLORA_GGML_DEVICES];
     struct oclora_ggml_session default_session;
@@ -102,6 +104,9 @@ typedef struct oclora_ggml_buffer {
     size_t capacity;
     bool holds_cache; /* a KV cache lies here: some graph wrote rows into it */
 } oclora_ggml_buffer;
+
+/* registry.c: hosts exit while their contexts live; what the drivers do for them ends before that. */
+void oclora_ggml_watch_exit(void);
 
 /* device.c */
 void oclora_ggml_device_init(oclora_ggml_device *device, oclora_ggml_plugin *plugin, uint32_t index,

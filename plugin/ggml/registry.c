@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What the loader looks up; no other symbol is exported (exports.map). */
 #define EXPORT __attribute__((visibility("default")))
@@ -124,6 +125,7 @@ static oclora_status load(oclora_ggml_plugin *own, const void *caller, oclora_er
     own->env.log_user = own;
     own->env.log_level = OCLORA_LOG_WARN;
     own->next_base = (uint64_t)1 << 44;
+    own->process = getpid();
     pthread_mutex_init(&own->lock, NULL);
     OCLORA_TRY(oclora_ggml_session_init(&own->default_session, own, err));
     static const oclora_host_reg_calls calls = {get_name, get_device_count, get_device,
@@ -141,6 +143,19 @@ static oclora_status load(oclora_ggml_plugin *own, const void *caller, oclora_er
     memset(&own->devices[0], 0, sizeof own->devices[0]);
     oclora_ggml_device_init(&own->devices[0], own, 0, NULL);
     return OCLORA_OK;
+}
+
+static void at_exit(void)
+{
+    if (getpid() != plugin.process) return; /* a fork has none of the threads */
+    for (uint32_t i = 0; i < plugin.n_devices; i++)
+        if (plugin.devices[i].context != NULL) oclora_context_quiet(plugin.devices[i].context);
+}
+
+/* What was registered last is called first: so every step of a driver's work gets another. */
+void oclora_ggml_watch_exit(void)
+{
+    atexit(at_exit);
 }
 
 ggml_backend_reg_t ggml_backend_init(void)
