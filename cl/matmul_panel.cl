@@ -1,42 +1,22 @@
 /* matmul_panel.cl - y[m][o] = sum_k x[m][k] * w[o][k] over a base weight in PANEL layout
  * (host/base/layout.h), f32 in and out, for any number of rows.
  *
- * Variants: -DTYPE=0 f32, 1 f16, 2 bf16, 3 q8_0, 4 q4_0, 5 q4_1. CPU class: panel_rows with -DMR=1,
- * 4 or 8 rows a work-item and -DNV panels of 16 outputs; panel_tile for many rows. GPU class: the
- * same entries, a group of 16 outputs by 8 slices, and a local-memory tile.
+ * Variants: -DTYPE=n as in panel_types.cl. CPU class: panel_rows with -DMR=1, 4 or 8 rows a work-item
+ * and -DNV panels of 16 outputs; panel_tile for many rows. GPU class: the same entries, a group of 16
+ * outputs by 8 slices, and a local-memory tile.
  *
  * Order. CPU class: one accumulator per output, k ascending, fma(x, w, acc). GPU class: the inputs
  * are cut into 8 slices of whole blocks, each summed as above, and the slices are added in order.
  * Both hold for every entry and row count, so a row's result does not depend on the others.
  *
- * Preconditions: d_in % 32 == 0, d_out % 16 == 0, offsets and row strides (in bytes) multiples of 4
- * (w's offset of 2), y apart from x and w. Rows past n_rows and panels past the last are never
- * touched. Many-row entries park running sums in y. */
+ * Preconditions: d_in % 32 == 0 (K types: 256), d_out % 16 == 0, offsets and row strides (in bytes)
+ * multiples of 4 (w's offset of 2), y apart from x and w. Rows past n_rows and panels past the last
+ * are never touched. Many-row entries park running sums in y. */
 #pragma OPENCL FP_CONTRACT OFF
-#ifndef TYPE
-#define TYPE 0
-#endif
-#ifndef MR
-#define MR 8
-#endif
-#ifndef NV
-#define NV 2
-#endif
+#include "panel_types.cl"
 #ifndef KP
 #define KP 288 /* inputs of a dequantised tile; a multiple of 32 */
 #endif
-
-/* Bytes of one panel in the values plane. */
-#if TYPE == 0
-#define PANEL_BYTES(d_in) ((ulong)(d_in)*64)
-#elif TYPE == 1 || TYPE == 2
-#define PANEL_BYTES(d_in) ((ulong)(d_in)*32)
-#elif TYPE == 3
-#define PANEL_BYTES(d_in) ((ulong)(d_in)*16)
-#else
-#define PANEL_BYTES(d_in) ((ulong)(d_in)*8)
-#endif
-#define SCALE_BYTES(d_in) ((ulong)(d_in)) /* f16 [d_in / 32][16] */
 
 #define MATMUL_ARGS                                                                                \
     __global const uchar *restrict w_base, ulong w_offset, ulong d_plane, ulong m_plane,           \
@@ -48,88 +28,6 @@
 #define Y_ROW(m) ((__global float *)(y_base + y_offset + (ulong)(m)*y_stride))
 
 #ifndef OCLORA_CLASS_GPU
-#define HALF16(p) vload_half16(0, (__global const half *)(p))
-#define UNROLL    _Pragma("unroll")
-#define UNROLL4   _Pragma("unroll 4")
-#if MR == 8
-#define UNROLL_BLOCK _Pragma("unroll 1") /* more spills its accumulators on Intel's runtime */
-#else
-#define UNROLL_BLOCK UNROLL4
-#endif
-
-/* BLOCK32(b, q, USE): dequantises input block b of NV panels whose values begin at q, and hands
- * every input k = 32 b + j with its NV vectors of weights to USE(k, w). Panels lie PANEL_BYTES
- * apart. */
-#if TYPE == 0
-#define LOAD_DENSE(p) vload16(0, (__global const float *)(p))
-#define DENSE_BYTES   64
-#elif TYPE == 1
-#define LOAD_DENSE(p) HALF16(p)
-#define DENSE_BYTES   32
-#elif TYPE == 2
-#define LOAD_DENSE(p) as_float16(convert_uint16(vload16(0, (__global const ushort *)(p))) << 16)
-#define DENSE_BYTES   32
-#endif
-
-#if TYPE <= 2
-#define BLOCK32(b, q, USE)                                                                         \
-    UNROLL_BLOCK for (uint j = 0; j < 32; j++)                                                     \
-    {                                                                                              \
-        float16 w[NV];                                                                             \
-        UNROLL for (int v = 0; v < NV; v++) w[v] =                                                 \
-            LOAD_DENSE(q + v * panel + ((ulong)(b)*32 + j) * DENSE_BYTES);                         \
-        USE((b)*32 + j, w)                                                                         \
-    }
-#elif TYPE == 3
-#define BLOCK32(b, q, USE)                                                                         \
-    float16 d[NV];                                                                                 \
-    UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b)*32);   \
-    UNROLL_BLOCK for (uint j = 0; j < 32; j++)                                                     \
-    {                                                                                              \
-        float16 w[NV];                                                                             \
-        UNROLL for (int v = 0; v < NV; v++) w[v] =                                                 \
-            convert_float16(                                                                       \
-                vload16(0, (__global const char *)(q + v * panel + ((ulong)(b)*32 + j) * 16))) *   \
-            d[v];                                                                                  \
-        USE((b)*32 + j, w)                                                                         \
-    }
-#else
-#define FROM_NIBBLE(n, v) fma(convert_float16(n), d[v], mn[v])
-#if TYPE == 4 /* n d - 8 d is (n - 8) d to the bit: all of it is exact in f32 */
-#define LOAD_MINIMA(b)                                                                             \
-    float16 mn[NV];                                                                                \
-    UNROLL for (int v = 0; v < NV; v++) mn[v] = -8.0f * d[v];
-#else
-#define LOAD_MINIMA(b)                                                                             \
-    float16 mn[NV];                                                                                \
-    UNROLL for (int v = 0; v < NV; v++) mn[v] = HALF16(minima + v * scale_panel + (ulong)(b)*32);
-#endif
-#define BLOCK32(b, q, USE)                                                                         \
-    float16 d[NV];                                                                                 \
-    UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b)*32);   \
-    LOAD_MINIMA(b)                                                                                 \
-    UNROLL_BLOCK for (uint j = 0; j < 16; j++)                                                     \
-    {                                                                                              \
-        float16 w[NV], w1[NV];                                                                     \
-        UNROLL for (int v = 0; v < NV; v++)                                                        \
-        {                                                                                          \
-            int16 u = convert_int16(vload16(0, q + v * panel + ((ulong)(b)*16 + j) * 16));         \
-            w[v] = FROM_NIBBLE(u & 15, v);                                                         \
-            w1[v] = FROM_NIBBLE(u >> 4, v);                                                        \
-        }                                                                                          \
-        USE((b)*32 + 2 * j, w)                                                                     \
-        USE((b)*32 + 2 * j + 1, w1)                                                                \
-    }
-#endif
-
-#define PANEL_POINTERS(p0)                                                                         \
-    ulong panel = PANEL_BYTES(d_in), scale_panel = SCALE_BYTES(d_in);                              \
-    __global const uchar *q = w_base + w_offset + (p0)*panel;                                      \
-    __global const uchar *scales = w_base + w_offset + d_plane + (p0)*scale_panel;                 \
-    __global const uchar *minima = w_base + w_offset + m_plane + (p0)*scale_panel;                 \
-    (void)scales;                                                                                  \
-    (void)minima;
-
 #define ACCUMULATE(k, w)                                                                           \
     UNROLL for (int r = 0; r < MR; r++)                                                            \
     {                                                                                              \
@@ -207,32 +105,6 @@ panel_tile(MATMUL_ARGS, uint panel_first, uint block_rows)
 
 #else /* GPU class */
 
-/* One weight: output `row` of a panel, input k. */
-static inline float panel_weight(__global const uchar *q, __global const uchar *scales,
-                                 __global const uchar *minima, uint k, uint row)
-{
-#if TYPE == 0
-    return ((__global const float *)q)[(ulong)k * 16 + row];
-#elif TYPE == 1
-    return vload_half((ulong)k * 16 + row, (__global const half *)q);
-#elif TYPE == 2
-    return as_float((uint)((__global const ushort *)q)[(ulong)k * 16 + row] << 16);
-#else
-    float d = vload_half((ulong)(k / 32) * 16 + row, (__global const half *)scales);
-#if TYPE == 3
-    return (float)((__global const char *)q)[(ulong)k * 16 + row] * d;
-#else
-    uint byte = q[(ulong)(k / 2) * 16 + row];
-    float n = (float)(k & 1 ? byte >> 4 : byte & 15u);
-#if TYPE == 4
-    return (n - 8.0f) * d;
-#else
-    return fma(n, d, vload_half((ulong)(k / 32) * 16 + row, (__global const half *)minima));
-#endif
-#endif
-#endif
-}
-
 enum { SLICES = 8 };
 
 /* Inputs of slice s are [s * slice_inputs, (s + 1) * slice_inputs), cut at d_in. */
@@ -240,11 +112,6 @@ static inline uint slice_inputs(uint d_in)
 {
     return (d_in / 32 + SLICES - 1) / SLICES * 32;
 }
-
-#define PANEL_PLANES(p)                                                                            \
-    __global const uchar *q = w_base + w_offset + (p)*PANEL_BYTES(d_in);                           \
-    __global const uchar *scales = w_base + w_offset + d_plane + (p)*SCALE_BYTES(d_in);            \
-    __global const uchar *minima = w_base + w_offset + m_plane + (p)*SCALE_BYTES(d_in);
 
 /* Groups of (16 outputs, 8 slices); group id (panel, tile of MR rows). */
 __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void panel_rows(MATMUL_ARGS)
@@ -262,8 +129,8 @@ __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void panel_rows(MA
     }
     uint end = min((slice + 1) * step, d_in);
     for (uint k = slice * step; k < end; k += 2) { /* two nibbles of one byte */
-        float w = panel_weight(q, scales, minima, k, row);
-        float w1 = panel_weight(q, scales, minima, k + 1, row);
+        float w = PANEL_WEIGHT(k, row);
+        float w1 = PANEL_WEIGHT(k + 1, row);
         for (int r = 0; r < MR; r++) acc[r] = fma(x[r][k + 1], w1, fma(x[r][k], w, acc[r]));
     }
     for (int r = 0; r < MR; r++) partial[slice][r][row] = acc[r];
@@ -294,7 +161,7 @@ __kernel __attribute__((reqd_work_group_size(16, 8, 1))) void panel_tile(MATMUL_
             xs[i / TILE_INPUTS][i % TILE_INPUTS] =
                 X_ROW(min(m0 + i / TILE_INPUTS, n_rows - 1))[k0 + i % TILE_INPUTS];
         for (uint k = lane; k < TILE_INPUTS; k += 8)
-            ws[k][row] = panel_weight(q, scales, minima, k0 + k, row);
+            ws[k][row] = PANEL_WEIGHT(k0 + k, row);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (uint k = 0; k < TILE_INPUTS; k++) {
             float w = ws[k][row];

@@ -64,7 +64,7 @@ __kernel __attribute__((reqd_work_group_size(16, SLICES, 1))) void panel_rows_gr
     }
     uint end = min((slice + 1) * step, d_in);
     for (uint k = slice * step; k < end; k++) {
-        float w = panel_weight(q, scales, minima, k, row);
+        float w = PANEL_WEIGHT(k, row);
         for (int r = 0; r < MR; r++) acc[r] = fma(x[r][k], w, acc[r]);
     }
     for (int r = 0; r < MR; r++) partial[slice][r][row] = acc[r];

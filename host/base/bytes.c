@@ -58,15 +58,13 @@ static oclora_status move_panels(staging *s, uint64_t first, uint64_t count, boo
                                  oclora_error *err)
 {
     const oclora_weight *w = s->weight;
-    uint64_t of_run[4] = {0}, of_weight[4] = {0};
-    oclora_panel_planes(w->type, w->d_in, count * OCLORA_PANEL_ROWS, &of_run[1], &of_run[2]);
-    oclora_panel_planes(w->type, w->d_in, w->d_out, &of_weight[1], &of_weight[2]);
-    int n = of_run[2] ? 3 : of_run[1] ? 2 : 1;
-    of_run[n] = count * s->panel_bytes;
-    for (int i = 0; i < n; i++) {
-        uint64_t bytes = of_run[i + 1] - of_run[i];
-        uint64_t at = w->offset + of_weight[i] + bytes / count * first;
-        unsigned char *host = s->packed + of_run[i];
+    const oclora_planes run = oclora_panel_planes(w->type, w->d_in, count * OCLORA_PANEL_ROWS);
+    const oclora_planes whole = oclora_panel_planes(w->type, w->d_in, w->d_out);
+    for (int i = 0; i < OCLORA_PLANES; i++) {
+        uint64_t bytes = run.at[i + 1] - run.at[i];
+        uint64_t at = w->offset + whole.at[i] + bytes / count * first;
+        unsigned char *host = s->packed + run.at[i];
+        if (bytes == 0) continue;
         OCLORA_TRY(write ? oclora_stream_write(s->stream, w->buffer, at, host, bytes, err)
                          : oclora_stream_read(s->stream, w->buffer, at, host, bytes, err));
     }

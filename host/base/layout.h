@@ -1,15 +1,20 @@
 /* layout.h - how base weights lie in device memory. Pure C; no device.
  *
- * PLAIN is ggml's own row layout. PANEL is a lossless permutation of exactly the same bytes, made for
- * kernels: 16 output rows form a panel, k-major inside, and values and scales lie in separate planes
- * over the whole weight (V values, D scales, M minima):
- *   f32, f16, bf16  V [d_out/16][d_in][16]
- *   q8_0            V int8 [d_out/16][d_in][16],            D f16 [d_out/16][d_in/32][16]
- *   q4_0            V byte [d_out/16][d_in/32][16 j][16],   D as above
- *   q4_1            V as q4_0, D, then M f16 like D
- * In q4 values byte (b, j, row) holds input 32b+2j in the low and 32b+2j+1 in the high nibble.
- * Measured in reference layouts: 1.6 to 1.9 times faster than ggml's blocks, and one fixed summation
- * order (k ascending, one accumulator per output) for every row count. */
+ * PLAIN is ggml's own row layout. PANEL is a lossless permutation of exactly the same bytes, made
+ * for kernels: 16 output rows form a panel, k-major inside, and values and scales lie in separate
+ * planes over the whole weight (V values, D scales, M minima): f32, f16, bf16  V
+ * [d_out/16][d_in][16] q8_0            V int8 [d_out/16][d_in][16],            D f16
+ * [d_out/16][d_in/32][16] q4_0            V byte [d_out/16][d_in/32][16 j][16],   D as above q4_1
+ * V as q4_0, D, then M f16 like D q5_0            V (the low 4 bits), D, H byte
+ * [d_out/16][d_in/8][16] of the fifth bits q5_1            V, D, M, H q4_K            V, D and M
+ * f16 [d_out/16][d_in/256][16], S byte [d_out/16][d_in/64][3][16] q5_K            V, D, M, H, S
+ *   q6_K            V, D, H byte [d_out/16][d_in/4][16], S int8 [d_out/16][d_in/16][16] of scales
+ * In q4 values byte (b, j, row) holds input 32b+2j in the low and 32b+2j+1 in the high nibble. H
+ * has the first input of its 8 (q6_K: 4) in the lowest bit (two bits). S of q4_K and q5_K has, of
+ * two sub-blocks of 32 inputs, two bytes of the low 4 bits of scale and minimum, and a third of
+ * their high 2 bits: scale and minimum of the first, then of the second. Measured in reference
+ * layouts: 1.6 to 1.9 times faster than ggml's blocks, and one fixed summation order (k ascending,
+ * one accumulator per output) for every row count. */
 #ifndef OCLORA_BASE_LAYOUT_H
 #define OCLORA_BASE_LAYOUT_H
 
@@ -19,23 +24,35 @@
 
 enum { OCLORA_LAYOUT_PLAIN = 0, OCLORA_LAYOUT_PANEL = 1, OCLORA_PANEL_ROWS = 16 };
 
-const char *oclora_type_name(oclora_type type);      /* "q4_1"; never NULL */
-uint32_t oclora_type_block(oclora_type type);        /* elements per block; 0 if unknown */
+const char *oclora_type_name(oclora_type type); /* "q4_1"; never NULL */
+uint32_t oclora_type_block(oclora_type type);   /* elements per block; 0 if unknown */
 uint32_t oclora_type_block_bytes(oclora_type type);
 /* Bytes of a row of `n` elements; 0 if n is not a multiple of the block. */
 uint64_t oclora_type_row_bytes(oclora_type type, uint64_t n);
 
-/* Whether a weight of this type and shape is kept as PANEL (listed type, d_out a multiple of 16, d_in
- * a multiple of 32). All others stay PLAIN and run on the reference kernels. */
+/* Whether a weight of this type and shape is kept as PANEL (listed type, d_out a multiple of 16,
+ * d_in of 32 and of the type's block). All others stay PLAIN and run on the reference kernels. */
 bool oclora_panel_fits(oclora_type type, uint64_t d_in, uint64_t d_out);
 
-/* Byte offsets of the D and M planes (0 where the type has none). */
-void oclora_panel_planes(oclora_type type, uint64_t d_in, uint64_t d_out, uint64_t *d_plane,
-                         uint64_t *m_plane);
+/* Where each plane begins, in bytes; one that the type has not is empty and begins where the next
+ * does. The last entry is the weight's size. */
+enum {
+    OCLORA_PLANE_V,
+    OCLORA_PLANE_D,
+    OCLORA_PLANE_M,
+    OCLORA_PLANE_H,
+    OCLORA_PLANE_S,
+    OCLORA_PLANES
+};
+typedef struct oclora_planes {
+    uint64_t at[OCLORA_PLANES + 1];
+} oclora_planes;
+oclora_planes oclora_panel_planes(oclora_type type, uint64_t d_in, uint64_t d_out);
 
 /* Permutes whole weights between the layouts; `from` and `to` must not overlap. */
 void oclora_panel_pack(oclora_type type, uint64_t d_in, uint64_t d_out, const void *from, void *to);
-void oclora_panel_unpack(oclora_type type, uint64_t d_in, uint64_t d_out, const void *from, void *to);
+void oclora_panel_unpack(oclora_type type, uint64_t d_in, uint64_t d_out, const void *from,
+                         void *to);
 
 /* One PLAIN row of `n` elements to f32, exactly as the format defines. */
 oclora_status oclora_dequantize_row(oclora_type type, const void *row, float *values, uint64_t n,

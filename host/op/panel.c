@@ -4,7 +4,9 @@
 
 /* The kernel's TYPE is the element type's number. */
 _Static_assert(OCLORA_TYPE_F32 == 0 && OCLORA_TYPE_F16 == 1 && OCLORA_TYPE_BF16 == 2 &&
-                   OCLORA_TYPE_Q8_0 == 3 && OCLORA_TYPE_Q4_0 == 4 && OCLORA_TYPE_Q4_1 == 5,
+                   OCLORA_TYPE_Q8_0 == 3 && OCLORA_TYPE_Q4_0 == 4 && OCLORA_TYPE_Q4_1 == 5 &&
+                   OCLORA_TYPE_Q5_0 == 6 && OCLORA_TYPE_Q5_1 == 7 && OCLORA_TYPE_Q4_K == 8 &&
+                   OCLORA_TYPE_Q5_K == 9 && OCLORA_TYPE_Q6_K == 10,
                "the kernel's TYPE numbers");
 
 enum { N_ARGS = 15, GPU_SLICES = 8, GPU_TILE_ROWS = 32, TILE_INPUTS = 288 };
@@ -20,13 +22,12 @@ typedef struct call {
 static void fill_args(call *c, const oclora_tensor *x, const oclora_tensor *y)
 {
     const oclora_weight *w = c->weight;
-    uint64_t d_plane, m_plane;
-    oclora_panel_planes(w->type, w->d_in, w->d_out, &d_plane, &m_plane);
+    const oclora_planes planes = oclora_panel_planes(w->type, w->d_in, w->d_out);
     oclora_arg *a = c->args;
     *a++ = oclora_arg_buffer(w->buffer);
     *a++ = oclora_arg_u64(w->offset);
-    *a++ = oclora_arg_u64(d_plane);
-    *a++ = oclora_arg_u64(m_plane);
+    *a++ = oclora_arg_u64(planes.at[OCLORA_PLANE_D]);
+    *a++ = oclora_arg_u64(planes.at[OCLORA_PLANE_M]);
     *a++ = oclora_arg_buffer(x->buffer);
     *a++ = oclora_arg_u64(x->offset);
     *a++ = oclora_arg_u64(x->nb[1]);

@@ -32,12 +32,11 @@ static bool fits_one_launch(const oclora_context *context, const oclora_group_ca
 
 static void push_weight(oclora_arg_list *list, const oclora_weight *w, const oclora_tensor *y)
 {
-    uint64_t d_plane, m_plane;
-    oclora_panel_planes(w->type, w->d_in, w->d_out, &d_plane, &m_plane);
+    const oclora_planes planes = oclora_panel_planes(w->type, w->d_in, w->d_out);
     const oclora_tensor bytes = {.buffer = w->buffer, .offset = w->offset};
     oclora_args_tensor(list, &bytes);
-    oclora_args_u64(list, d_plane);
-    oclora_args_u64(list, m_plane);
+    oclora_args_u64(list, planes.at[OCLORA_PLANE_D]);
+    oclora_args_u64(list, planes.at[OCLORA_PLANE_M]);
     oclora_args_tensor(list, y);
     oclora_args_u64(list, y->nb[1]);
 }

@@ -5,7 +5,9 @@
 #include <string.h>
 
 static const oclora_type panel_types[] = {OCLORA_TYPE_F32,  OCLORA_TYPE_F16,  OCLORA_TYPE_BF16,
-                                          OCLORA_TYPE_Q8_0, OCLORA_TYPE_Q4_0, OCLORA_TYPE_Q4_1};
+                                          OCLORA_TYPE_Q8_0, OCLORA_TYPE_Q4_0, OCLORA_TYPE_Q4_1,
+                                          OCLORA_TYPE_Q5_0, OCLORA_TYPE_Q5_1, OCLORA_TYPE_Q4_K,
+                                          OCLORA_TYPE_Q5_K, OCLORA_TYPE_Q6_K};
 
 static void test_types(void)
 {
@@ -18,40 +20,80 @@ static void test_types(void)
     CHECK(!oclora_panel_fits(OCLORA_TYPE_Q4_1, 576, 100));
     CHECK(!oclora_panel_fits(OCLORA_TYPE_F32, 48, 64));
     CHECK(!oclora_panel_fits(OCLORA_TYPE_F32, 0, 64));
-    CHECK(!oclora_panel_fits(OCLORA_TYPE_Q6_K, 256, 64));
+    CHECK(oclora_panel_fits(OCLORA_TYPE_Q6_K, 512, 48));
+    CHECK(!oclora_panel_fits(OCLORA_TYPE_Q6_K, 288, 64));
+    CHECK(!oclora_panel_fits(OCLORA_TYPE_Q4_K, 256, 24));
+    CHECK(!oclora_panel_fits(OCLORA_TYPE_I8, 256, 64));
+}
+
+/* A byte of a plane: the header's [16] is innermost, `of_panel` bytes a row make a panel. */
+static unsigned plane_byte(const unsigned char *plane, size_t of_panel, size_t o, size_t at)
+{
+    return plane[(o / 16 * of_panel + at) * 16 + o % 16];
+}
+
+static float plane_half(const unsigned char *plane, size_t of_panel, size_t o, size_t at)
+{
+    uint16_t half;
+    memcpy(&half, plane + ((o / 16 * of_panel + at) * 16 + o % 16) * 2, 2);
+    return oclora_half_to_float(half);
+}
+
+static float dense_value(oclora_type type, const unsigned char *p, size_t at)
+{
+    uint32_t size = oclora_type_block_bytes(type);
+    float value = 0;
+    oclora_dequantize_row(type, p + at * size, &value, 1, NULL);
+    return value;
+}
+
+/* The scale and the minimum of sub-block k / 32 of q4_K or q5_K. */
+static void sub_scales(const unsigned char *plane, size_t d_in, size_t o, size_t k, float *d,
+                       float *m)
+{
+    size_t of_panel = d_in / 64 * 3, at = k / 64 * 3, second = k / 32 % 2;
+    unsigned low = plane_byte(plane, of_panel, o, at + second);
+    unsigned top = plane_byte(plane, of_panel, o, at + 2) >> second * 4;
+    *d *= (float)((low & 15) + (top & 3) * 16);
+    *m *= -(float)((low >> 4) + (top >> 2 & 3) * 16);
 }
 
 /* A value of a packed weight as the header defines it, read independently of pack. */
 static float packed_value(oclora_type type, const unsigned char *p, size_t d_in, size_t d_out,
                           size_t o, size_t k)
 {
-    uint64_t d_plane, m_plane;
-    oclora_panel_planes(type, d_in, d_out, &d_plane, &m_plane);
-    size_t panel = o / 16, row = o % 16, scale = ((panel * (d_in / 32) + k / 32) * 16 + row) * 2;
-    uint16_t d, m;
-    memcpy(&d, p + d_plane + (d_plane ? scale : 0), 2);
-    memcpy(&m, p + m_plane + (m_plane ? scale : 0), 2);
-    float scale_d = oclora_half_to_float(d), scale_m = oclora_half_to_float(m);
-    size_t at = (panel * d_in + k) * 16 + row;
-    size_t byte = ((panel * (d_in / 32) + k / 32) * 16 + k % 32 / 2) * 16 + row;
-    int nibble = k % 2 ? p[byte] >> 4 : p[byte] & 15;
-    float f32;
-    uint16_t u16;
+    const oclora_planes planes = oclora_panel_planes(type, d_in, d_out);
+    const unsigned char *high = p + planes.at[OCLORA_PLANE_H], *sub = p + planes.at[OCLORA_PLANE_S];
+    size_t block = oclora_type_block(type), blocks = d_in / block;
+    if (block == 1) return dense_value(type, p, (o / 16 * d_in + k) * 16 + o % 16);
+    float d = plane_half(p + planes.at[OCLORA_PLANE_D], blocks, o, k / block), m = 0;
+    if (planes.at[OCLORA_PLANE_H] > planes.at[OCLORA_PLANE_M])
+        m = plane_half(p + planes.at[OCLORA_PLANE_M], blocks, o, k / block);
+    if (type == OCLORA_TYPE_Q8_0) {
+        int byte = (int)plane_byte(p, d_in, o, k);
+        return (float)(byte < 128 ? byte : byte - 256) * d;
+    }
+    int value = plane_byte(p, d_in / 2, o, k / 2) >> k % 2 * 4 & 15;
+    int fifth = 0, two = 0, scale = 0;
+    if (type == OCLORA_TYPE_Q5_0 || type == OCLORA_TYPE_Q5_1 || type == OCLORA_TYPE_Q5_K)
+        fifth = plane_byte(high, d_in / 8, o, k / 8) >> k % 8 & 1;
+    if (type == OCLORA_TYPE_Q6_K) {
+        two = plane_byte(high, d_in / 4, o, k / 4) >> k % 4 * 2 & 3;
+        scale = (int)plane_byte(sub, d_in / 16, o, k / 16);
+    }
     switch (type) {
-    case OCLORA_TYPE_F32:
-        memcpy(&f32, p + at * 4, 4);
-        return f32;
-    case OCLORA_TYPE_F16:
-    case OCLORA_TYPE_BF16:
-        memcpy(&u16, p + at * 2, 2);
-        oclora_dequantize_row(type, &u16, &f32, 1, NULL);
-        return f32;
-    case OCLORA_TYPE_Q8_0:
-        return (float)(p[at] < 128 ? p[at] : p[at] - 256) * scale_d;
     case OCLORA_TYPE_Q4_0:
-        return (float)(nibble - 8) * scale_d;
+        return (float)(value - 8) * d;
+    case OCLORA_TYPE_Q5_0:
+        return (float)(value + fifth * 16 - 16) * d;
+    case OCLORA_TYPE_Q6_K:
+        return d * (float)(scale < 128 ? scale : scale - 256) * (float)(value + two * 16 - 32);
+    case OCLORA_TYPE_Q4_K:
+    case OCLORA_TYPE_Q5_K:
+        sub_scales(sub, d_in, o, k, &d, &m);
+        return d * (float)(value + fifth * 16) + m;
     default:
-        return (float)nibble * scale_d + scale_m;
+        return (float)(value + fifth * 16) * d + m;
     }
 }
 
@@ -86,8 +128,9 @@ static void check_type(oclora_type type, size_t d_in, size_t d_out)
 static void test_pack(void)
 {
     for (size_t i = 0; i < sizeof panel_types / sizeof panel_types[0]; i++) {
-        check_type(panel_types[i], 32, 16);
-        check_type(panel_types[i], 96, 80);
+        const uint32_t block = oclora_type_block(panel_types[i]) > 32 ? 256 : 32;
+        check_type(panel_types[i], block, 16);
+        check_type(panel_types[i], block * 3, 80);
     }
 }
 

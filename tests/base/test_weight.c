@@ -106,6 +106,11 @@ static void bytes_on(const oclora_test_device *device)
     bytes_of(device, OCLORA_TYPE_F16, 32, 48);
     bytes_of(device, OCLORA_TYPE_F32, 33, 7);
     bytes_of(device, OCLORA_TYPE_Q6_K, 256, 5);
+    bytes_of(device, OCLORA_TYPE_Q5_0, 96, 48);
+    bytes_of(device, OCLORA_TYPE_Q5_1, 32, 16);
+    bytes_of(device, OCLORA_TYPE_Q4_K, 256, 48);
+    bytes_of(device, OCLORA_TYPE_Q5_K, 512, 32);
+    bytes_of(device, OCLORA_TYPE_Q6_K, 256, 80);
 }
 
 static void test_registry(void)

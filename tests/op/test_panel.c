@@ -25,10 +25,15 @@ static void fill_weight(fixture *f, oclora_type type)
     unsigned char *plain = malloc(bytes);
     for (size_t i = 0; i < bytes; i++) plain[i] = (unsigned char)(oclora_test_random() >> 7);
     uint32_t block = oclora_type_block_bytes(type), step = block > 4 ? block : 0;
+    bool minimum = type == OCLORA_TYPE_Q4_1 || type == OCLORA_TYPE_Q5_1 ||
+                   type == OCLORA_TYPE_Q4_K || type == OCLORA_TYPE_Q5_K;
+    uint32_t scale_at = type == OCLORA_TYPE_Q6_K ? 208 : 0;
+    float size = oclora_type_block(type) > 32 ? 0.0005f : 0.02f;
     for (size_t i = 0; step && i < bytes; i += step) { /* scales of ordinary size */
-        uint16_t d = oclora_float_to_half(oclora_test_uniform() * 0.02f);
-        memcpy(plain + i, &d, 2);
-        if (type == OCLORA_TYPE_Q4_1) memcpy(plain + i + 2, &d, 2);
+        uint16_t d = oclora_float_to_half(oclora_test_uniform() * size);
+        uint16_t m = oclora_float_to_half(oclora_test_uniform() * size);
+        memcpy(plain + i + scale_at, &d, 2);
+        if (minimum) memcpy(plain + i + 2, &m, 2);
     }
     for (size_t i = 0; !step && i < bytes / block; i++) {
         float v = oclora_test_uniform() * 0.1f;
@@ -163,6 +168,12 @@ static void all_types(const oclora_test_device *device)
     check_case(device, OCLORA_TYPE_Q8_0, 320, 80);
     check_case(device, OCLORA_TYPE_Q4_0, 32, 16);
     check_case(device, OCLORA_TYPE_Q4_1, 608, 144);
+    check_case(device, OCLORA_TYPE_Q5_0, 352, 80);
+    check_case(device, OCLORA_TYPE_Q5_1, 32, 48);
+    check_case(device, OCLORA_TYPE_Q4_K, 768, 80);
+    check_case(device, OCLORA_TYPE_Q5_K, 256, 16);
+    check_case(device, OCLORA_TYPE_Q5_K, 512, 48);
+    check_case(device, OCLORA_TYPE_Q6_K, 768, 144);
 }
 
 static void test_matmul(void)

@@ -17,7 +17,7 @@ import isa  # noqa: E402  (found through the path above)
 BENCH = None
 DEVICE = "0"
 TYPES = range(11)  # f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_K, q5_K, q6_K: OCLORA_TYPE_MAP
-BLOCKS, PANELS, CACHES = range(3, 11), range(6), range(8)
+BLOCKS, PANELS, CACHES = range(3, 11), TYPES, range(8)
 WRITTEN = range(3, 8)  # types that set_rows and copies make
 
 
@@ -42,6 +42,7 @@ def run_step(name, tune=""):
 
 def required_narrow():
     """As below, of CPUs with few or short registers, where others have other variants."""
+    yield from ((f"matmul_panel: panel_rows -DTYPE={t} -DMR=1 -DNV=1 ",) for t in PANELS if t > 3)
     yield from ((f"matmul_panel: panel_rows -DTYPE={t} -DMR=4 -DNV=1 ",) for t in PANELS)
     yield from ((f"matmul_panel: panel_tile -DTYPE={t} -DMR=4 -DNV=1 ",) for t in PANELS if t > 2)
     yield ("matmul_panel_group: panel_tile_group ", "-DMR=4 -DNV=1")

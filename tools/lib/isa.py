@@ -25,8 +25,8 @@ QUICK = ["gfx90a", "gfx1100", "sm_75", "sm_90", "dg2-g10"]
 # Every file with GPU-class kernels, and the defines that the host launches it with.
 VARIANTS = [(f, "") for f in ("lora_shrink", "lora_expand", "lora_select", "rowscale", "linear_bias",
                               "norm", "softmax", "shape", "rope")]
-VARIANTS += [("matmul_panel", f"-DTYPE={t} -DMR={r} -DNV=1") for t in (5, 3, 1, 4, 0, 2) for r in (1, 8)]
-VARIANTS += [("matmul_panel_group", f"-DTYPE={t} -DMR={r} -DNV=1") for t in (5, 3) for r in (1, 8)]
+VARIANTS += [("matmul_panel", f"-DTYPE={t} -DMR={r} -DNV=1") for t in (5, 3, 1, 4, 0, 2, 8, 10, 6) for r in (1, 8)]
+VARIANTS += [("matmul_panel_group", f"-DTYPE={t} -DMR={r} -DNV=1") for t in (5, 3, 8) for r in (1, 8)]
 VARIANTS += [("attention", f"-DDK={d} -DDV={d} -DK_TYPE={t} -DV_TYPE={t} -DROWS=1")
              for d, t in ((64, 1), (64, 0), (128, 1), (128, 3))]
 VARIANTS += [("rows", f"-DLANES=1 -DTYPE={t}") for t in (0, 1, 5, 10)]
@@ -38,9 +38,10 @@ VARIANTS += [("elementwise", f"-DLANES=1 -DUNARY={u} -DGLU={g}") for u, g in ((8
 # The rest of what the host launches: held to the rules (no spills, ...), but no figures of them are kept.
 CHECKED = [("attention", f"-DDK=64 -DDV=64 -DK_TYPE={t} -DV_TYPE={t} -DROWS=1") for t in range(2, 8)]
 CHECKED += [("attention", "-DDK=80 -DDV=80 -DK_TYPE=0 -DV_TYPE=0 -DROWS=1")]
-CHECKED += [("matmul_panel", f"-DTYPE={t} -DMR=4 -DNV=1") for t in range(6)]
-CHECKED += [("matmul_panel_group", f"-DTYPE={t} -DMR={r} -DNV=1") for t in range(6) for r in (1, 4, 8)
-            if r == 4 or t not in (3, 5)]
+CHECKED += [("matmul_panel", f"-DTYPE={t} -DMR={r} -DNV=1") for t in range(11) for r in (1, 4, 8)
+            if r == 4 or t in (7, 9)]
+CHECKED += [("matmul_panel_group", f"-DTYPE={t} -DMR={r} -DNV=1") for t in range(11) for r in (1, 4, 8)
+            if r == 4 or t not in (3, 5, 8)]
 CHECKED += [("rows", f"-DLANES=1 -DTYPE={t}") for t in (2, 3, 4, 6, 7, 8, 9)]
 CHECKED += [("quantize", f"-DTYPE={t}") for t in (8, 9, 10)] + [("probe", "-DPROBE_WIDTH=16")]
 CHECKED += [("matmul_plain", f"-DA_TYPE={t} -DNT=1") for t in (0, 2, 3, 4, 6, 7, 8, 9)]
