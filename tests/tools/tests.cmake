@@ -67,7 +67,7 @@ if(Python3_FOUND AND TARGET clinfo-bench)
                      "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_selftest_coverage.py"
                      $<TARGET_FILE:clinfo-bench>)
     set_tests_properties(tools_clinfo_bench tools_bad_drivers tools_selftest_coverage PROPERTIES
-                         LABELS tools TIMEOUT 900 SKIP_RETURN_CODE 77)
+                         LABELS tools TIMEOUT 2400 SKIP_RETURN_CODE 77)
     foreach(extent quick all)
         add_test(NAME tools_spirv_${extent}
                  COMMAND ${Python3_EXECUTABLE} "${CMAKE_CURRENT_SOURCE_DIR}/tools/test_spirv.py"
