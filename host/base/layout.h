@@ -1,20 +1,22 @@
 /* layout.h - how base weights lie in device memory. Pure C; no device.
  *
  * PLAIN is ggml's own row layout. PANEL is a lossless permutation of exactly the same bytes, made
- * for kernels: 16 output rows form a panel, k-major inside, and values and scales lie in separate
- * planes over the whole weight (V values, D scales, M minima): f32, f16, bf16  V
- * [d_out/16][d_in][16] q8_0            V int8 [d_out/16][d_in][16],            D f16
- * [d_out/16][d_in/32][16] q4_0            V byte [d_out/16][d_in/32][16 j][16],   D as above q4_1
- * V as q4_0, D, then M f16 like D q5_0            V (the low 4 bits), D, H byte
- * [d_out/16][d_in/8][16] of the fifth bits q5_1            V, D, M, H q4_K            V, D and M
- * f16 [d_out/16][d_in/256][16], S byte [d_out/16][d_in/64][3][16] q5_K            V, D, M, H, S
- *   q6_K            V, D, H byte [d_out/16][d_in/4][16], S int8 [d_out/16][d_in/16][16] of scales
- * In q4 values byte (b, j, row) holds input 32b+2j in the low and 32b+2j+1 in the high nibble. H
- * has the first input of its 8 (q6_K: 4) in the lowest bit (two bits). S of q4_K and q5_K has, of
- * two sub-blocks of 32 inputs, two bytes of the low 4 bits of scale and minimum, and a third of
- * their high 2 bits: scale and minimum of the first, then of the second. Measured in reference
- * layouts: 1.6 to 1.9 times faster than ggml's blocks, and one fixed summation order (k ascending,
- * one accumulator per output) for every row count. */
+ * for kernels: 16 output rows form a panel, k-major inside, and the parts of a weight lie in
+ * separate planes over the whole of it, in this order, [16] last and [d_out/16] first in each:
+ *
+ *   plane             f32 f16 bf16   q8_0          q4_0 q4_1 q5_0 q5_1   q4_K q5_K       q6_K
+ *   V values          [d_in]         int8 [d_in]   byte [d_in/32][16]    as q4_0         as q4_0
+ *   D scales, f16     -              [d_in/32]     [d_in/32]             [d_in/256]      [d_in/256]
+ *   M minima, f16     -              -             as D (q4_1 q5_1)      as D            -
+ *   H high bits       -              -             byte [d_in/8] (q5)    [d_in/8] (q5_K) [d_in/4]
+ *   S small scales    -              -             -                     [d_in/64][3]    int8 [d_in/16]
+ *
+ * Byte (b, j) of V holds the low 4 bits of input 32b+2j in its low and of 32b+2j+1 in its high
+ * half. A byte of H has the first of its inputs in the lowest bit (q6_K: two bits). Of two
+ * sub-blocks of 32 inputs, S of q4_K and q5_K has two bytes of the low 4 bits of scale and minimum,
+ * and a third of their high 2 bits: scale and minimum of the first, then of the second.
+ * Measured in reference layouts: 1.6 to 1.9 times faster than ggml's blocks, and one fixed summation
+ * order (k ascending, one accumulator per output) for every row count. */
 #ifndef OCLORA_BASE_LAYOUT_H
 #define OCLORA_BASE_LAYOUT_H
 
