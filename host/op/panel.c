@@ -52,29 +52,31 @@ static bool tile_fits(const oclora_context *context, uint32_t panels)
     return oclora_context_device(context)->local_bytes >= tile_inputs(context, panels) * row_bytes;
 }
 
+/* Of the CPU class. */
+static uint32_t panels_beside(const oclora_context *context, oclora_type type, uint32_t rows)
+{
+    const bool dense = oclora_type_block(type) == 1;
+    if (rows == 8)
+        return oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_PANELS_DENSE
+                                                   : OCLORA_TUNE_MATMUL_PANELS_BLOCKS);
+    if (rows == 4) return oclora_context_tuned(context, OCLORA_TUNE_MATMUL_PANELS_FOUR);
+    if (dense || type == OCLORA_TYPE_Q8_0) return 4;
+    return oclora_context_tuned(context, OCLORA_TUNE_MATMUL_PANELS_ONE);
+}
+
 oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type type, uint32_t rows)
 {
     const bool gpu = oclora_context_class(context) == OCLORA_CLASS_GPU;
     const bool dense = oclora_type_block(type) == 1;
-    const bool bytes = dense || type == OCLORA_TYPE_Q8_0;
-    oclora_panel_cut cut = {1, 4, false};
-    if (gpu)
-        cut.panels = 1;
-    else if (!bytes)
-        cut.panels = oclora_context_tuned(context, OCLORA_TUNE_MATMUL_PANELS_ONE);
-    if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_8)) {
+    const uint32_t tile_from = oclora_context_tuned(
+        context, dense ? OCLORA_TUNE_MATMUL_TILE_FROM_DENSE : OCLORA_TUNE_MATMUL_TILE_FROM);
+    oclora_panel_cut cut = {1, 1, false};
+    if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_8))
         cut.rows = 8;
-        if (!gpu)
-            cut.panels = oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_PANELS_DENSE
-                                                             : OCLORA_TUNE_MATMUL_PANELS_BLOCKS);
-    } else if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_4)) {
+    else if (rows >= oclora_context_tuned(context, OCLORA_TUNE_MATMUL_ROWS_4))
         cut.rows = 4;
-        if (!gpu) cut.panels = oclora_context_tuned(context, OCLORA_TUNE_MATMUL_PANELS_FOUR);
-    }
-    cut.tile = cut.rows > 1 &&
-               rows >= oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_TILE_FROM_DENSE
-                                                           : OCLORA_TUNE_MATMUL_TILE_FROM) &&
-               (gpu || tile_fits(context, cut.panels));
+    if (!gpu) cut.panels = panels_beside(context, type, cut.rows);
+    cut.tile = cut.rows > 1 && rows >= tile_from && (gpu || tile_fits(context, cut.panels));
     return cut;
 }
 

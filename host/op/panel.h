@@ -13,7 +13,7 @@ typedef struct oclora_panel_cut {
 } oclora_panel_cut;
 oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type type,
                                      uint32_t rows);
-/* The defines of the CPU class's kernels: type, rows and panels at a time, inputs of a tile. */
+/* The defines of the kernels: type, rows and panels at a time, inputs of a tile. */
 void oclora_panel_defines(char *out, size_t size, const oclora_context *context, oclora_type type,
                           oclora_panel_cut cut);
 
