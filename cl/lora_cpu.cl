@@ -10,7 +10,7 @@
 enum { ROW_TILE = 4, RANK_TILE = 4, OUTPUT_TILE = 64, OUTPUTS = 256 };
 enum { SWEEP = 64 }; /* vectors of outputs that one row goes along */
 
-/* Vectors of sums that are held in registers: 16, or 8 where such a vector is two of 16 registers. */
+/* Vectors of sums that are held in registers: 16, or 8 where such a vector is two of 16. */
 #ifndef SUMS
 #define SUMS 16
 #endif
@@ -139,10 +139,11 @@ EXPAND_TILE(expand_4_f32, 4, 4, PASS, PASS, LOAD_F32)
 EXPAND_TILE(expand_4_f16, 4, 4, PASS, PASS, LOAD_F16)
 EXPAND_TILE(expand_4_any, 4, 4, PASS, PASS, LOAD_ANY)
 
-/* One row alone takes MOST or LEAST factor rows side by side and reads them along: from memory, waits at
- * the begin of a page are shared by so many streams, where across the rows the caches' ways and
- * prefetchers fail. Rows of a width like 4096 all lie in the same few lines of the first cache, so a
- * step takes a whole line of each, 64 bytes: V vectors. Half of one would be gone before the other. */
+/* One row alone takes MOST or LEAST factor rows side by side and reads them along: from memory,
+ * waits at the begin of a page are shared by so many streams, where across the rows the caches' ways
+ * and prefetchers fail. Rows of a width like 4096 all lie in the same few lines of the first cache,
+ * so a step takes a whole line of each, 64 bytes: V vectors. Half of one would be gone before the
+ * other. */
 
 /* h[j] = scale[j] * sum_k A[j][k] x[k] for J factor rows of whole vectors. */
 #define SHRINK_STEP(J, LOAD, V)                                                                    \
@@ -321,8 +322,8 @@ static inline void shrink_ranks(const lora_lane *lane, __global const uchar *poo
     }
 }
 
-/* SHRINK of entry e by MOST and LEAST rank rows for a chunk of one row. @return how many were done; the
- * others are shrink_ranks' to do. */
+/* SHRINK of entry e by MOST and LEAST rank rows for a chunk of one row. @return how many were done;
+ * the others are shrink_ranks' to do. */
 static inline uint shrink_row(const lora_lane *lane, __global const uchar *pool,
                               const rows_of *rows, uint e, __global const uchar *x, ulong x_stride,
                               uint d_in)

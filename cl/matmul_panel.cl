@@ -82,8 +82,8 @@
     }
 
 /* Global size (ceil(n_rows / MR), panels / NV): tiles of one panel's rows lie side by side, while
- * its weights are near. d_out % (16 NV) == 0 here: the host gives leftover panels to a launch of NV = 1
- * at a panel offset. */
+ * its weights are near. d_out % (16 NV) == 0 here: the host gives leftover panels to a launch of
+ * NV = 1 at a panel offset. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
 panel_rows(MATMUL_ARGS, uint panel_first)
 {

@@ -49,9 +49,9 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
     X(CHAIN_STEPS, chain_steps, OCLORA_TUNE_CPU, 1, 1024, 1,                                       \
       "launches of a graph that run in one kernel; 1: each its own")                               \
     X(CHAIN_ROWS, chain_rows, OCLORA_TUNE_CPU, 1, 4096, 1, "rows of a graph up to which they do")  \
-    X(CHAIN_BUILD_AT, chain_build_at, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 1, 1u << 30, 1,           \
+    X(CHAIN_BUILD_AT, chain_build_at, OCLORA_TUNE_CPU, 1, 1u << 30, 1,                             \
       "graphs of the same kernels from which on their chain is compiled beside them")              \
-    X(CHAIN_WAIT_AT, chain_wait_at, OCLORA_TUNE_CPU | OCLORA_TUNE_GPU, 1, 1u << 30, 1,             \
+    X(CHAIN_WAIT_AT, chain_wait_at, OCLORA_TUNE_CPU, 1, 1u << 30, 1,                               \
       "graphs of the same kernels from which on they wait for it (tests, measurements)")           \
     X(ROW_WIDTH, row_width, OCLORA_TUNE_GPU, 32, 256, 32,                                          \
       "work-items of a group that do one element each")

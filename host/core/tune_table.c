@@ -64,7 +64,6 @@ const oclora_tune_row oclora_tune_rows[] = {
     CPU(CHAIN_ROWS, 32, "with more rows, starting a kernel costs less than 3 % of running it"),
     CPU(CHAIN_BUILD_AT, 64,
         "graphs take 7 to 30 ms: their kernels are then in use for as long as compiling takes, and "
-        "are "
         "likely to stay; a program that ends waits for what is being compiled"),
     CPU(CHAIN_WAIT_AT, 1u << 30, "never: compiling takes seconds, in which nobody is served"),
     CPU_OF("pocl", "", CHAIN_STEPS, 64,
@@ -81,8 +80,6 @@ const oclora_tune_row oclora_tune_rows[] = {
         "predicted by tools/perf-model: from 9 to 33 rows on, a tile of 32 wins 5 % with q4_0"),
     GPU(MATMUL_TILE_FROM_DENSE, 17, "predicted: the same with f16"),
     GPU(CHUNK_ROWS, 16, "predicted: four tiles of four rows leave 32 groups for a prompt of 512"),
-    GPU(CHAIN_BUILD_AT, 64, "predicted: as with CPUs; no chain runs on a GPU yet"),
-    GPU(CHAIN_WAIT_AT, 1u << 30, "predicted: as with CPUs"),
     GPU(ROW_WIDTH, 64, "predicted: one wave of 64 or two of 32; 32 groups fill a unit of 2048"),
     GPU_OF("amd", "gfx942", MATMUL_TILE_FROM, 33,
            "predicted by tools/perf-model: q4_0 of 4096, 32 rows, 23.5 us against 26.5 with tiles, "

@@ -38,11 +38,13 @@ bool bench_device_open(bench_device *out, const char *selector, uint32_t device_
     options.cl_context = out->cl;
     if (oclora_context_create(&out->context, &out->env, &out->info, &options, &out->err) !=
             OCLORA_OK ||
-        oclora_stream_wrap(&out->stream, out->context, out->queue, &out->err) != OCLORA_OK ||
-        /* Nothing is compiled beside what is measured. */
-        oclora_context_tune(out->context, OCLORA_TUNE_CHAIN_WAIT_AT, 2, &out->err) != OCLORA_OK)
+        oclora_stream_wrap(&out->stream, out->context, out->queue, &out->err) != OCLORA_OK)
         return say(out, out->info.name);
-    return true;
+    /* Nothing is compiled beside what is measured. */
+    return oclora_context_class(out->context) != OCLORA_CLASS_CPU ||
+           oclora_context_tune(out->context, OCLORA_TUNE_CHAIN_WAIT_AT, 2, &out->err) ==
+               OCLORA_OK ||
+           say(out, out->info.name);
 }
 
 void bench_device_close(bench_device *device)

@@ -342,7 +342,8 @@ oclora_status bench_step_selftest(bench_child *child, oclora_error *err)
     selftest t = {.child = child, .random = 20261};
     oclora_context_options options = {.device_class = child->device_class, .ignore_quirks = 1};
     OCLORA_TRY(oclora_context_create(&t.context, &child->env, &child->device, &options, err));
-    OCLORA_TRY(oclora_context_tune(t.context, OCLORA_TUNE_CHAIN_WAIT_AT, 2, err));
+    if (child->device_class == OCLORA_CLASS_CPU)
+        OCLORA_TRY(oclora_context_tune(t.context, OCLORA_TUNE_CHAIN_WAIT_AT, 2, err));
     OCLORA_TRY(oclora_stream_create(&t.stream, t.context, err));
     bench_probe_cases(&t);
     for (size_t i = 0; i < bench_n_op_cases; i++) {
