@@ -1,4 +1,5 @@
 /* measure.c - one value of a parameter: its results first, then its speed. */
+#include "host/op/panel.h"
 #include "tools/tune/tune.h"
 
 #include <math.h>
@@ -84,6 +85,24 @@ static bool duel(bench_duel *out, bench_device *device, const tune_job *job, con
     return ok;
 }
 
+static oclora_panel_cut cut_of(bench_device *device, const tune_job *job, uint32_t value)
+{
+    oclora_context_tune(device->context, job->param, value, &device->err);
+    return oclora_panel_cut_of(device->context, job->shape.weight_type, job->shape.rows);
+}
+
+/* Whether both values launch the same, as where a device takes four rows at a time and the
+ * parameter is about eight: measuring it would find noise. */
+static bool same_launch(bench_device *device, const tune_job *job, const tune_step *step)
+{
+    if (job->kind != TUNE_BASE) return false;
+    const oclora_panel_cut a = cut_of(device, job, step->value);
+    const oclora_panel_cut b = cut_of(device, job, step->against);
+    const bool of_tile =
+        job->param == OCLORA_TUNE_MATMUL_TILE_ROWS || job->param == OCLORA_TUNE_MATMUL_TILE_BYTES;
+    return a.rows == b.rows && a.panels == b.panels && a.tile == b.tile && !(of_tile && a.tile);
+}
+
 bool tune_measure(tune_step *step, const tune_expected *expected, bench_device *device, bool quick)
 {
     const bench_limits limits =
@@ -94,13 +113,19 @@ bool tune_measure(tune_step *step, const tune_expected *expected, bench_device *
         step->verdict = TUNE_WRONG;
         return true;
     }
-    for (const tune_job *job = tune_jobs; (job = next_job(job, step->param)); job++, n++) {
+    step->verdict = TUNE_KEPT;
+    step->gain = 1;
+    step->noise = 0;
+    for (const tune_job *job = tune_jobs; (job = next_job(job, step->param)); job++) {
         bench_duel d;
+        if (same_launch(device, job, step)) continue;
         if (!duel(&d, device, job, step, &limits)) return false;
         sum += log(d.ratio);
         variance += d.noise * d.noise;
         if (d.ratio < least) least = d.ratio;
+        n++;
     }
+    if (n == 0) return true;
     step->gain = exp(sum / (double)n);
     step->noise = sqrt(variance) / (double)n;
     step->verdict = step->gain > 1.01 + step->noise && least > LOSES ? TUNE_TAKEN : TUNE_KEPT;
