@@ -3,7 +3,7 @@
 # threads it does not know, the fake one does not.
 set(S "${CMAKE_CURRENT_SOURCE_DIR}/support/fake_cl")
 set(fake_icd "${PROJECT_BINARY_DIR}/tests/fake-icd")
-add_library(fake_cl MODULE "${S}/objects.c" "${S}/queue.c")
+add_library(fake_cl MODULE "${S}/objects.c" "${S}/programs.c" "${S}/queue.c")
 target_link_libraries(fake_cl PRIVATE oclora_options Threads::Threads)
 set_target_properties(fake_cl PROPERTIES C_VISIBILITY_PRESET default
     LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")

@@ -95,6 +95,12 @@ void fake_release_event(cl_event event);
 /* Whether `value` is a live buffer: an argument of 8 bytes may be one. */
 bool fake_is_mem(const void *value);
 
+/* What the clGet...Info calls give back. */
+cl_int fake_answer(const void *value, size_t bytes, size_t size, void *out, size_t *size_ret);
+cl_int fake_text(const char *value, size_t size, void *out, size_t *size_ret);
+
+/* programs.c */
+void fake_program_calls(cl_icd_dispatch *dispatch);
 /* queue.c */
 cl_int fake_submit(cl_command_queue queue, fake_command *command, cl_uint n_waits,
                    const cl_event *waits, cl_event *event, bool blocking);

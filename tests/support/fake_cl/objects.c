@@ -1,4 +1,4 @@
-/* A fake OpenCL driver for tests of threads: platform, devices and everything but queues. A list of
+/* A fake OpenCL driver for tests of threads: platform, devices, contexts, buffers. A list of
  * drivers with this one alone: OCL_ICD_VENDORS=FOLDER with one .icd file that names it. With
  * OCLORA_FAKE_CPU its devices are CPUs. */
 #include "fake_cl.h"
@@ -43,7 +43,7 @@ static bool fake_is_cpu(void)
     return getenv("OCLORA_FAKE_CPU") != NULL;
 }
 
-static cl_int answer(const void *value, size_t bytes, size_t size, void *out, size_t *size_ret)
+cl_int fake_answer(const void *value, size_t bytes, size_t size, void *out, size_t *size_ret)
 {
     if (size_ret != NULL) *size_ret = bytes;
     if (out == NULL) return CL_SUCCESS;
@@ -52,9 +52,9 @@ static cl_int answer(const void *value, size_t bytes, size_t size, void *out, si
     return CL_SUCCESS;
 }
 
-static cl_int text(const char *value, size_t size, void *out, size_t *size_ret)
+cl_int fake_text(const char *value, size_t size, void *out, size_t *size_ret)
 {
-    return answer(value, strlen(value) + 1, size, out, size_ret);
+    return fake_answer(value, strlen(value) + 1, size, out, size_ret);
 }
 
 static cl_int CL_API_CALL platform_ids(cl_uint room, cl_platform_id *out, cl_uint *count)
@@ -70,17 +70,17 @@ static cl_int CL_API_CALL platform_info(cl_platform_id id, cl_platform_info what
     (void)id;
     switch (what) {
     case CL_PLATFORM_NAME:
-        return text(fake_is_cpu() ? "Intel(R) OpenCL" : "Fake", size, out, size_ret);
+        return fake_text(fake_is_cpu() ? "Intel(R) OpenCL" : "Fake", size, out, size_ret);
     case CL_PLATFORM_VERSION:
-        return text("OpenCL 1.2 fake", size, out, size_ret);
+        return fake_text("OpenCL 1.2 fake", size, out, size_ret);
     case CL_PLATFORM_PROFILE:
-        return text("FULL_PROFILE", size, out, size_ret);
+        return fake_text("FULL_PROFILE", size, out, size_ret);
     case CL_PLATFORM_EXTENSIONS:
-        return text("cl_khr_icd", size, out, size_ret);
+        return fake_text("cl_khr_icd", size, out, size_ret);
     case CL_PLATFORM_ICD_SUFFIX_KHR:
-        return text("FAKE", size, out, size_ret);
+        return fake_text("FAKE", size, out, size_ret);
     default:
-        return text("tests", size, out, size_ret);
+        return fake_text("tests", size, out, size_ret);
     }
 }
 
@@ -105,39 +105,39 @@ static cl_int CL_API_CALL device_info(cl_device_id device, cl_device_info what, 
     const cl_platform_id owner = &platform;
     switch (what) {
     case CL_DEVICE_NAME:
-        return text(device->number == 0 ? "first" : "second", size, out, size_ret);
+        return fake_text(device->number == 0 ? "first" : "second", size, out, size_ret);
     case CL_DEVICE_VENDOR:
-        return text("tests", size, out, size_ret);
+        return fake_text("tests", size, out, size_ret);
     case CL_DRIVER_VERSION:
-        return text("1.0", size, out, size_ret);
+        return fake_text("1.0", size, out, size_ret);
     case CL_DEVICE_VERSION:
     case CL_DEVICE_OPENCL_C_VERSION:
-        return text("OpenCL 1.2 fake", size, out, size_ret);
+        return fake_text("OpenCL 1.2 fake", size, out, size_ret);
     case CL_DEVICE_EXTENSIONS:
-        return text("cl_khr_fp16", size, out, size_ret);
+        return fake_text("cl_khr_fp16", size, out, size_ret);
     case CL_DEVICE_PLATFORM:
-        return answer(&owner, sizeof owner, size, out, size_ret);
+        return fake_answer(&owner, sizeof owner, size, out, size_ret);
     case CL_DEVICE_TYPE:
-        return answer(&type, sizeof type, size, out, size_ret);
+        return fake_answer(&type, sizeof type, size, out, size_ret);
     case CL_DEVICE_GLOBAL_MEM_SIZE:
     case CL_DEVICE_MAX_MEM_ALLOC_SIZE:
-        return answer(&memory, sizeof memory, size, out, size_ret);
+        return fake_answer(&memory, sizeof memory, size, out, size_ret);
     case CL_DEVICE_LOCAL_MEM_SIZE:
-        return answer(&(cl_ulong){32768}, sizeof memory, size, out, size_ret);
+        return fake_answer(&(cl_ulong){32768}, sizeof memory, size, out, size_ret);
     case CL_DEVICE_MAX_WORK_GROUP_SIZE:
-        return answer(&group, sizeof group, size, out, size_ret);
+        return fake_answer(&group, sizeof group, size, out, size_ret);
     case CL_DEVICE_MAX_COMPUTE_UNITS:
-        return answer(&units, sizeof units, size, out, size_ret);
+        return fake_answer(&units, sizeof units, size, out, size_ret);
     case CL_DEVICE_MEM_BASE_ADDR_ALIGN:
-        return answer(&align, sizeof align, size, out, size_ret);
+        return fake_answer(&align, sizeof align, size, out, size_ret);
     case CL_DEVICE_VENDOR_ID:
-        return answer(&vendor, sizeof vendor, size, out, size_ret);
+        return fake_answer(&vendor, sizeof vendor, size, out, size_ret);
     case CL_DEVICE_AVAILABLE:
     case CL_DEVICE_COMPILER_AVAILABLE:
-        return answer(&yes, sizeof yes, size, out, size_ret);
+        return fake_answer(&yes, sizeof yes, size, out, size_ret);
     case CL_DEVICE_QUEUE_PROPERTIES:
     case CL_DEVICE_SVM_CAPABILITIES:
-        return answer(&none, sizeof none, size, out, size_ret);
+        return fake_answer(&none, sizeof none, size, out, size_ret);
     default:
         return CL_INVALID_VALUE;
     }
@@ -173,7 +173,7 @@ static cl_int CL_API_CALL context_info(cl_context context, cl_context_info what,
                                        void *out, size_t *size_ret)
 {
     if (what != CL_CONTEXT_DEVICES) return CL_INVALID_VALUE;
-    return answer(&context->device, sizeof context->device, size, out, size_ret);
+    return fake_answer(&context->device, sizeof context->device, size, out, size_ret);
 }
 
 static cl_mem CL_API_CALL create_buffer(cl_context context, cl_mem_flags flags, size_t bytes,
@@ -239,138 +239,10 @@ static cl_int CL_API_CALL mem_info(cl_mem mem, cl_mem_info what, size_t size, vo
                                    size_t *size_ret)
 {
     if (what == CL_MEM_CONTEXT)
-        return answer(&mem->context, sizeof mem->context, size, out, size_ret);
-    if (what == CL_MEM_SIZE) return answer(&mem->bytes, sizeof mem->bytes, size, out, size_ret);
+        return fake_answer(&mem->context, sizeof mem->context, size, out, size_ret);
+    if (what == CL_MEM_SIZE)
+        return fake_answer(&mem->bytes, sizeof mem->bytes, size, out, size_ret);
     return CL_INVALID_VALUE;
-}
-
-static cl_program new_program(cl_context context, cl_int *code)
-{
-    cl_program program = fake_new(sizeof *program);
-    program->context = context;
-    retain_context(context);
-    if (code != NULL) *code = CL_SUCCESS;
-    return program;
-}
-
-static cl_program CL_API_CALL program_with_source(cl_context context, cl_uint count,
-                                                  const char **strings, const size_t *lengths,
-                                                  cl_int *code)
-{
-    (void)count;
-    (void)strings;
-    (void)lengths;
-    return new_program(context, code);
-}
-
-static cl_program CL_API_CALL program_with_binary(cl_context context, cl_uint count,
-                                                  const cl_device_id *list, const size_t *lengths,
-                                                  const unsigned char **binaries, cl_int *states,
-                                                  cl_int *code)
-{
-    (void)list;
-    (void)lengths;
-    (void)binaries;
-    for (cl_uint i = 0; i < count; i++) states[i] = CL_SUCCESS;
-    return new_program(context, code);
-}
-
-static cl_int CL_API_CALL build_program(cl_program program, cl_uint count, const cl_device_id *list,
-                                        const char *options,
-                                        void(CL_CALLBACK *notify)(cl_program, void *), void *user)
-{
-    (void)program;
-    (void)count;
-    (void)list;
-    (void)options;
-    (void)notify;
-    (void)user;
-    return CL_SUCCESS;
-}
-
-static cl_int CL_API_CALL compile_program(cl_program program, cl_uint count,
-                                          const cl_device_id *list, const char *options,
-                                          cl_uint n_headers, const cl_program *headers,
-                                          const char **names,
-                                          void(CL_CALLBACK *notify)(cl_program, void *), void *user)
-{
-    (void)n_headers;
-    (void)headers;
-    (void)names;
-    return build_program(program, count, list, options, notify, user);
-}
-
-static cl_program CL_API_CALL link_program(cl_context context, cl_uint count,
-                                           const cl_device_id *list, const char *options,
-                                           cl_uint n_programs, const cl_program *programs,
-                                           void(CL_CALLBACK *notify)(cl_program, void *),
-                                           void *user, cl_int *code)
-{
-    (void)count;
-    (void)list;
-    (void)options;
-    (void)n_programs;
-    (void)programs;
-    (void)notify;
-    (void)user;
-    return new_program(context, code);
-}
-
-static cl_int CL_API_CALL program_info(cl_program program, cl_program_info what, size_t size,
-                                       void *out, size_t *size_ret)
-{
-    static const char binary[] = "a program";
-    const size_t bytes = sizeof binary;
-    (void)program;
-    if (what == CL_PROGRAM_BINARY_SIZES) return answer(&bytes, sizeof bytes, size, out, size_ret);
-    if (what != CL_PROGRAM_BINARIES) return CL_INVALID_VALUE;
-    memcpy(*(unsigned char **)out, binary, sizeof binary);
-    return CL_SUCCESS;
-}
-
-static cl_int CL_API_CALL build_info(cl_program program, cl_device_id device,
-                                     cl_program_build_info what, size_t size, void *out,
-                                     size_t *size_ret)
-{
-    (void)program;
-    (void)device;
-    (void)what;
-    return text("", size, out, size_ret);
-}
-
-static cl_int CL_API_CALL release_program(cl_program program)
-{
-    if (!fake_drop(&program->object)) return CL_SUCCESS;
-    release_context(program->context);
-    free(program);
-    return CL_SUCCESS;
-}
-
-static cl_kernel CL_API_CALL create_kernel(cl_program program, const char *name, cl_int *code)
-{
-    (void)name;
-    cl_kernel kernel = fake_new(sizeof *kernel);
-    kernel->program = program;
-    atomic_fetch_add(&program->object.references, 1);
-    if (code != NULL) *code = CL_SUCCESS;
-    return kernel;
-}
-
-static cl_int CL_API_CALL set_arg(cl_kernel kernel, cl_uint index, size_t size, const void *value)
-{
-    cl_mem mem = NULL;
-    if (index >= FAKE_ARGS) return CL_INVALID_ARG_INDEX;
-    if (value != NULL && size == sizeof mem) memcpy(&mem, value, sizeof mem);
-    kernel->mems[index] = mem != NULL && fake_is_mem(mem) ? mem : NULL;
-    return CL_SUCCESS;
-}
-
-static cl_int CL_API_CALL release_kernel(cl_kernel kernel)
-{
-    if (!fake_drop(&kernel->object)) return CL_SUCCESS;
-    release_program(kernel->program);
-    free(kernel);
-    return CL_SUCCESS;
 }
 
 __attribute__((constructor)) static void fill(void)
@@ -388,17 +260,7 @@ __attribute__((constructor)) static void fill(void)
     d->clRetainMemObject = retain_mem;
     d->clReleaseMemObject = release_mem;
     d->clGetMemObjectInfo = mem_info;
-    d->clCreateProgramWithSource = program_with_source;
-    d->clCreateProgramWithBinary = program_with_binary;
-    d->clBuildProgram = build_program;
-    d->clCompileProgram = compile_program;
-    d->clLinkProgram = link_program;
-    d->clGetProgramInfo = program_info;
-    d->clGetProgramBuildInfo = build_info;
-    d->clReleaseProgram = release_program;
-    d->clCreateKernel = create_kernel;
-    d->clSetKernelArg = set_arg;
-    d->clReleaseKernel = release_kernel;
+    fake_program_calls(d);
     fake_queue_calls(d);
 }
 
