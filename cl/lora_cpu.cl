@@ -185,11 +185,10 @@ EXPAND_TILE(expand_4_any, 4, 4, PASS, PASS, LOAD_ANY)
     }
 
 SHRINK_ROW(shrink_most_f32, MOST, LOAD_F32, 1)
-SHRINK_ROW(shrink_most_f16, MOST, LOAD_F16, 2)
+SHRINK_ROW(shrink_8_f16, 8, LOAD_F16, 2)
 SHRINK_ROW(shrink_least_f32, LEAST, LOAD_F32, 1)
 SHRINK_ROW(shrink_least_f16, LEAST, LOAD_F16, 2)
 EXPAND_ROW(expand_16_rows_f32, 16, LOAD_F32, 1)
-EXPAND_ROW(expand_16_rows_f16, 16, LOAD_F16, 2)
 EXPAND_ROW(expand_8_rows_f32, 8, LOAD_F32, 1)
 EXPAND_ROW(expand_8_rows_f16, 8, LOAD_F16, 2)
 EXPAND_ROW(expand_a_row_f32, 1, LOAD_F32, 1)
@@ -201,11 +200,8 @@ static inline void expand_sums(uint type, uint rank, __global const uchar *b, ul
 {
     uint j = 0;
     for (uint i = 0; i < n; i++) t[i] = 0.0f;
-    for (; j + 16 <= rank; j += 16, b += 16 * row)
-        if (type == TYPE_F16)
-            expand_16_rows_f16(b, row, h + j, n, t);
-        else
-            expand_16_rows_f32(b, row, h + j, n, t);
+    for (; type == TYPE_F32 && j + 16 <= rank; j += 16, b += 16 * row)
+        expand_16_rows_f32(b, row, h + j, n, t);
     for (; j + 8 <= rank; j += 8, b += 8 * row)
         if (type == TYPE_F16)
             expand_8_rows_f16(b, row, h + j, n, t);
@@ -335,11 +331,10 @@ static inline uint shrink_row(const lora_lane *lane, __global const uchar *pool,
     __global const float *x_row = (__global const float *)(x + rows->index[0] * x_stride);
     __global float *h = HIDDEN_ROW(rows, SLOT(rows, 0, e));
     if (rows->n_rows != 1 || lane->group != 1 || d_in % 16 || type > TYPE_F16) return 0;
-    for (; j + MOST <= lane->rank; j += MOST, a += MOST * row)
-        if (type == TYPE_F16)
-            shrink_most_f16(a, row, x_row, d_in, scale + j, h + j);
-        else
-            shrink_most_f32(a, row, x_row, d_in, scale + j, h + j);
+    for (; type == TYPE_F16 && j + 8 <= lane->rank; j += 8, a += 8 * row)
+        shrink_8_f16(a, row, x_row, d_in, scale + j, h + j);
+    for (; type == TYPE_F32 && j + MOST <= lane->rank; j += MOST, a += MOST * row)
+        shrink_most_f32(a, row, x_row, d_in, scale + j, h + j);
     for (; j + LEAST <= lane->rank; j += LEAST, a += LEAST * row)
         if (type == TYPE_F16)
             shrink_least_f16(a, row, x_row, d_in, scale + j, h + j);
