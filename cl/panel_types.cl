@@ -60,10 +60,33 @@
 #define HALF16(p) vload_half16(0, (__global const half *)(p))
 #define UNROLL    _Pragma("unroll")
 #define UNROLL4   _Pragma("unroll 4")
-#if MR == 8
+#if MR == 8 && TYPE == 3 && NV == 1
+#define UNROLL_BLOCK _Pragma("unroll 2") /* as many inputs as a byte of two nibbles has */
+#elif MR == 8
 #define UNROLL_BLOCK _Pragma("unroll 1") /* more spills its accumulators on Intel's runtime */
 #else
 #define UNROLL_BLOCK UNROLL4
+#endif
+
+/* A panel's planes are streams too short for a core to foresee: each block asks for the lines of the
+ * one that lies AHEAD bytes of values further. Past a panel that is the next one. */
+#ifdef AHEAD
+#define AHEAD_BLOCKS (AHEAD / (int)PANEL_BYTES(32))
+#define ASK(b, plane, bytes)                                                                       \
+    if ((bytes) >= 64 || (b) % (64 / (bytes)) == 0)                                                \
+        UNROLL for (int at = 0; at < (bytes); at += 64) __builtin_prefetch(                        \
+            (const void *)(ulong)((plane) + (ulong)((b) + AHEAD_BLOCKS) * (bytes) + at));
+#define ASK_AHEAD(b)                                                                               \
+    UNROLL for (int v = 0; v < NV; v++)                                                            \
+    {                                                                                              \
+        ASK(b, q + v * panel, (int)PANEL_BYTES(32))                                                \
+        ASK(b, scales + v * scale_panel, (int)SCALE_BYTES(32))                                     \
+        if (HAS_M) ASK(b, minima + v * scale_panel, (int)SCALE_BYTES(32))                          \
+        if (HIGH_BITS) ASK(b, high + v * HIGH_BYTES(d_in), 64 * HIGH_BITS)                         \
+        if (IS_K) ASK(b, sub + v * SUB_BYTES(d_in), TYPE == 10 ? 32 : 24)                          \
+    }
+#else
+#define ASK_AHEAD(b)
 #endif
 
 #define PANEL_POINTERS(p0)                                                                         \
@@ -95,6 +118,7 @@
     }
 #elif TYPE == 3
 #define BLOCK32(b, q, USE)                                                                         \
+    ASK_AHEAD(b)                                                                                   \
     float16 d[NV];                                                                                 \
     UNROLL for (int v = 0; v < NV; v++) d[v] = HALF16(scales + v * scale_panel + (ulong)(b)*32);   \
     UNROLL_BLOCK for (uint j = 0; j < 32; j++)                                                     \
@@ -164,6 +188,7 @@
 #endif
 
 #define BLOCK32(b, q, USE)                                                                         \
+    ASK_AHEAD(b)                                                                                   \
     for (uint part = (b)*32 / PART; part < ((b) + 1) * 32 / PART; part++) {                        \
         float16 d[NV], mn[NV];                                                                     \
         LOAD_SCALES(part)                                                                          \

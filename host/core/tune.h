@@ -27,11 +27,15 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
     X(MATMUL_PANELS_ONE, matmul_panels_one, OCLORA_TUNE_CPU, 1, 4, 1,                              \
       "panels of 16 outputs beside one row, weights of less than 8 bits")                          \
     X(MATMUL_PANELS_FOUR, matmul_panels_four, OCLORA_TUNE_CPU, 1, 4, 1,                            \
-      "the same beside four rows")                                                     \
+      "the same beside four rows, weights in blocks")                                              \
+    X(MATMUL_PANELS_FOUR_DENSE, matmul_panels_four_dense, OCLORA_TUNE_CPU, 1, 4, 1,                \
+      "the same, weights of f32, f16 and bf16")                                                    \
     X(MATMUL_PANELS_BLOCKS, matmul_panels_blocks, OCLORA_TUNE_CPU, 1, 3, 1,                        \
       "the same beside eight rows, weights in blocks")                                 \
     X(MATMUL_PANELS_DENSE, matmul_panels_dense, OCLORA_TUNE_CPU, 1, 3, 1,                          \
       "the same, weights of f32, f16 and bf16")                                                    \
+    X(MATMUL_AHEAD, matmul_ahead, OCLORA_TUNE_CPU, 64, 65536, 64,                                  \
+      "bytes of one or two panels in blocks that are asked for before their use; 64: none")        \
     X(MATMUL_TILE_ROWS, matmul_tile_rows, OCLORA_TUNE_CPU, 8, 1024, 8, "rows that share a tile")   \
     X(MATMUL_TILE_BYTES, matmul_tile_bytes, OCLORA_TUNE_CPU, 12288, 196608, 6144,                  \
       "bytes of a converted tile")                                                                 \

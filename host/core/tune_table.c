@@ -18,6 +18,10 @@ const oclora_tune_info oclora_tune_infos[OCLORA_TUNE_COUNT] = {
     {                                                                                              \
         OCLORA_CLASS_CPU, vendor, architecture, "", OCLORA_TUNE_##name, value, why                 \
     }
+#define CPU_DEVICE(vendor, architecture, device, name, value, why)                                 \
+    {                                                                                              \
+        OCLORA_CLASS_CPU, vendor, architecture, device, OCLORA_TUNE_##name, value, why             \
+    }
 #define GPU(name, value, why)                                                                      \
     {                                                                                              \
         OCLORA_CLASS_GPU, "", "", "", OCLORA_TUNE_##name, value, why                               \
@@ -38,6 +42,7 @@ const oclora_tune_row oclora_tune_rows[] = {
         "664"),
     CPU(MATMUL_PANELS_ONE, 1, "q4_1, 576 x 49152: 1311 us, with two 1726, with four 2065"),
     CPU(MATMUL_PANELS_FOUR, 1, "q4_1, 8 rows: 133 us, with two 215, with four 288"),
+    CPU(MATMUL_PANELS_FOUR_DENSE, 1, "beside four rows, as blocks"),
     CPU(MATMUL_PANELS_BLOCKS, 1, "beside eight rows, should they be asked for"),
     CPU(MATMUL_PANELS_DENSE, 1, "the same"),
     CPU(VECTOR_SUMS, 8,
@@ -49,9 +54,22 @@ const oclora_tune_row oclora_tune_rows[] = {
     CPU_ARCH("simd16", MATMUL_TILE_FROM_DENSE, 17, "16 rows: 0.8x; above, a tile wins"),
     CPU_ARCH("simd16", MATMUL_PANELS_ONE, 4, "27 Gflop/s with one, 44 with four"),
     CPU_ARCH("simd16", MATMUL_PANELS_FOUR, 4, "16 accumulators and 4 weights"),
+    CPU_ARCH("simd16", MATMUL_PANELS_FOUR_DENSE, 4, "Zen 4, f16: 103 Gflop/s, with one 80"),
     CPU_ARCH("simd16", MATMUL_PANELS_BLOCKS, 2,
              "16 accumulators and the weight's halves fill 32 registers"),
     CPU_ARCH("simd16", MATMUL_PANELS_DENSE, 3, "24 accumulators and 3 weights fit in 32 registers"),
+    /* One multiply-add of 16 floats a cycle, which can load x itself. */
+    CPU_DEVICE("", "simd16", "AMD", MATMUL_PANELS_FOUR, 1,
+               "Zen 4, q4_1, 576 x 49152, Gflop/s with PoCL and Intel's runtime: 139 and 149, with "
+               "four 103 and 123"),
+    CPU_DEVICE("", "simd16", "AMD", MATMUL_PANELS_BLOCKS, 1,
+               "the same: 189 and 177, with two 170 and 170; by a tile, 64 rows 214 and 214, with "
+               "two 201"),
+    CPU_DEVICE("pocl", "simd16", "AMD", MATMUL_TILE_FROM, 17, "16 rows: 196 Gflop/s, by a tile 187"),
+    CPU(MATMUL_AHEAD, 64, "only where the compiler is known to have a prefetch"),
+    CPU_OF("pocl", "", MATMUL_AHEAD, 2048,
+           "Zen 4, q4_1, 576 x 49152, 8 rows: 190 Gflop/s, with none 178; 2048 to 18432 are alike"),
+    CPU_OF("intel-cpu", "", MATMUL_AHEAD, 2048, "the same: 178 Gflop/s, with none 171"),
     CPU(MATMUL_TILE_ROWS, 128, "the rows' x of 288 inputs stay in the second cache"),
     CPU(MATMUL_TILE_BYTES, 36864, "leaves a first cache of 48 KiB room for x and y"),
     CPU(FUSED_WORK, 1048576,

@@ -9,7 +9,7 @@ _Static_assert(OCLORA_TYPE_F32 == 0 && OCLORA_TYPE_F16 == 1 && OCLORA_TYPE_BF16 
                    OCLORA_TYPE_Q5_K == 9 && OCLORA_TYPE_Q6_K == 10,
                "the kernel's TYPE numbers");
 
-enum { N_ARGS = 15, GPU_SLICES = 8, GPU_TILE_ROWS = 32, TILE_INPUTS = 288 };
+enum { N_ARGS = 15, GPU_SLICES = 8, GPU_TILE_ROWS = 32, TILE_INPUTS = 288, NO_AHEAD = 64 };
 
 typedef struct call {
     oclora_stream *stream;
@@ -59,7 +59,9 @@ static uint32_t panels_beside(const oclora_context *context, oclora_type type, u
     if (rows == 8)
         return oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_PANELS_DENSE
                                                    : OCLORA_TUNE_MATMUL_PANELS_BLOCKS);
-    if (rows == 4) return oclora_context_tuned(context, OCLORA_TUNE_MATMUL_PANELS_FOUR);
+    if (rows == 4)
+        return oclora_context_tuned(context, dense ? OCLORA_TUNE_MATMUL_PANELS_FOUR_DENSE
+                                                   : OCLORA_TUNE_MATMUL_PANELS_FOUR);
     if (dense || type == OCLORA_TYPE_Q8_0) return 4;
     return oclora_context_tuned(context, OCLORA_TUNE_MATMUL_PANELS_ONE);
 }
@@ -80,6 +82,15 @@ oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type 
     return cut;
 }
 
+/* Bytes of values that are asked for before their use. Beside more streams than those of two panels
+ * it costs more than it brings, and the long ones of dense types the device sees by itself. */
+static uint32_t bytes_ahead(const oclora_context *context, oclora_type type, oclora_panel_cut cut)
+{
+    if (oclora_context_class(context) != OCLORA_CLASS_CPU) return NO_AHEAD;
+    if (oclora_type_block(type) == 1 || cut.panels > 2) return NO_AHEAD;
+    return oclora_context_tuned(context, OCLORA_TUNE_MATMUL_AHEAD);
+}
+
 /* Few specialisations, since each costs a compile. */
 void oclora_panel_defines(char *out, size_t size, const oclora_context *context, oclora_type type,
                           oclora_panel_cut cut)
@@ -87,8 +98,11 @@ void oclora_panel_defines(char *out, size_t size, const oclora_context *context,
     const uint32_t inputs = cut.tile && oclora_context_class(context) == OCLORA_CLASS_CPU
                                 ? tile_inputs(context, cut.panels)
                                 : TILE_INPUTS;
-    const int n = snprintf(out, size, "-DTYPE=%u -DMR=%u -DNV=%u", (unsigned)type,
-                           (unsigned)cut.rows, (unsigned)cut.panels);
+    const uint32_t ahead = bytes_ahead(context, type, cut);
+    int n = snprintf(out, size, "-DTYPE=%u -DMR=%u -DNV=%u", (unsigned)type, (unsigned)cut.rows,
+                     (unsigned)cut.panels);
+    if (ahead > NO_AHEAD)
+        n += snprintf(out + n, size - (size_t)n, " -DAHEAD=%u", (unsigned)ahead);
     if (inputs != TILE_INPUTS) snprintf(out + n, size - (size_t)n, " -DKP=%u", (unsigned)inputs);
 }
 
