@@ -1,138 +1,118 @@
-/* attention.cl - softmax(scale * q k^T + mask) v for one row and head at a time, KV read once.
+/* attention.cl - softmax(scale * q k^T + mask) v for every row and head, KV read once.
  *
  * -DDK=, -DDV= head sizes; -DK_TYPE=, -DV_TYPE= types of K and V (f32 f16 bf16 q8_0 q4_0 q4_1 q5_0
  * q5_1). q, dst f32; mask f16 or absent (has_mask); sinks f32 one a head (has_sinks). Heads and
  * batches of K and V repeat over those of q. dst [DV, head, row, batch].
  * The keys are taken in chunks of fixed size from position 0, in order; a chunk whose keys are all
  * masked is skipped, a masked key adds nothing. So padding and other sequences leave a row's bits
- * alone. attention_cpu: work-group of 1 for -DROWS=1|8 rows, which share a chunk's conversion to
- * f32 (the arithmetic of a row does not depend on ROWS); attention_gpu: 128 lanes, one key each,
- * then one output channel each. global = (rows / ROWS, heads, batches) items, or (rows, heads,
- * batches) groups. */
+ * alone.
+ *
+ * CPU class, work-items of one vector, two ways whose arithmetic of a row and head is the same:
+ * -DROWS=8  attention_rows: rows of one head, which share a chunk's conversion to f32; global =
+ *           (rows / ROWS, heads, batches).
+ * -DHEADS=n attention_heads: one row and n heads of the same keys, whose queries stay in registers;
+ *           global = (rows, heads / HEADS, batches).
+ * GPU class: attention_gpu, 128 lanes, one key each, then one output channel each; global = (rows,
+ * heads, batches) groups. */
 #pragma OPENCL FP_CONTRACT OFF
-#include "dense.cl"
-#include "blocks.cl"
-
-#ifndef DK
-#define DK 64
-#endif
-#ifndef DV
-#define DV 64
-#endif
-#ifndef ROWS
-#define ROWS 1
-#endif
-#ifndef K_TYPE
-#define K_TYPE 1
-#endif
-#ifndef V_TYPE
-#define V_TYPE 1
-#endif
-
-#define KG ((DK + 15) / 16)
-#define VG ((DV + 15) / 16)
-
-#define ARGS                                                                                       \
-    __global uchar *dst, ulong dst_offset, __global const uchar *q, ulong q_offset,                \
-        __global const uchar *k, ulong k_offset, __global const uchar *v, ulong v_offset,          \
-        __global const uchar *mask, ulong mask_offset, __global const uchar *sinks,                \
-        ulong sinks_offset, ulong n_rows, ulong n_kv, ulong nd1, ulong nd2, ulong nd3, ulong nq1,  \
-        ulong nq2, ulong nq3, ulong nk1, ulong nk2, ulong nk3, ulong nv1, ulong nv2, ulong nv3,    \
-        ulong nm1, ulong nm2, ulong nm3, ulong em2, ulong em3, uint k_repeat2, uint k_repeat3,     \
-        uint v_repeat2, uint v_repeat3, uint has_mask, uint has_sinks, float scale, float softcap, \
-        float max_bias, uint n_head_log2, float m0, float m1
-
-HELPER float slope_of(uint head, float max_bias, uint n_head_log2, float m0, float m1)
-{
-    if (max_bias <= 0.0f) return 1.0f;
-    return head < n_head_log2 ? pow(m0, (float)(head + 1))
-                              : pow(m1, (float)(2 * (head - n_head_log2) + 1));
-}
-
-HELPER float sum_lanes(float16 x)
-{
-    float8 a = x.lo + x.hi;
-    float4 b = a.lo + a.hi;
-    float2 c = b.lo + b.hi;
-    return c.x + c.y;
-}
-
-/* Group g of 16 channels; a head size that is no multiple of 16 ends in zeros. */
-HELPER float16 load_group(__global const uchar *row, uint g, uint size, uint type)
-{
-    if (g * 16 + 16 <= size) return values16(row, g * 16, type);
-    float part[16];
-    for (uint j = 0; j < 16; j++)
-        part[j] = g * 16 + j < size ? value1(row, g * 16 + j, type) : 0.0f;
-    return vload16(0, part);
-}
-
-HELPER float capped(float score, float scale, float softcap)
-{
-    score *= scale;
-    return softcap != 0.0f ? softcap * tanh(score) : score;
-}
-
-HELPER float bias_of(__global const uchar *mask, ulong key, uint has_mask, float slope)
-{
-    if (!has_mask) return 0.0f;
-    float m = vload_half(key, (__global const half *)mask);
-    return m == -INFINITY ? -INFINITY : slope * m;
-}
-
-#define CHUNK 32
-
-/* Sums of neighbours of a, then of b. Four rounds over 16 vectors leave the sum of vector j in lane
- * j. */
-HELPER float16 merge(float16 a, float16 b)
-{
-    return (float16)(a.even, b.even) + (float16)(a.odd, b.odd);
-}
-
-#if ROWS > 1
-#define KEY_GROUP(j, g)   vload16(0, &keys[j][(g)*16])
-#define VALUE_GROUP(j, g) vload16(0, &values[j][(g)*16])
-#else
-#define KEY_GROUP(j, g)   load_group(k_chunk + min((uint)(j), used - 1) * nk1, g, DK, K_TYPE)
-#define VALUE_GROUP(j, g) load_group(v_chunk + (j)*nv1, g, DV, V_TYPE)
-#endif
-
-/* ALiBi-scaled mask of 16 keys; -infinity where masked or at or after `count`. */
-HELPER float16 bias16(__global const uchar *mask, ulong key, uint count, uint has_mask, float slope)
-{
-    if (has_mask && count >= 16) {
-        float16 m = vload_half16(0, (__global const half *)mask + key);
-        return select(m * slope, m, m == -INFINITY);
-    }
-    float part[16];
-    for (uint j = 0; j < 16; j++)
-        part[j] = j < count ? bias_of(mask, key + j, has_mask, slope) : -INFINITY;
-    return vload16(0, part);
-}
-
-HELPER float max_lanes(float16 x)
-{
-    float8 a = fmax(x.lo, x.hi);
-    float4 b = fmax(a.lo, a.hi);
-    return fmax(fmax(b.x, b.y), fmax(b.z, b.w));
-}
+#include "attention_types.cl"
 
 #ifndef OCLORA_CLASS_GPU
+#ifdef HEADS
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
-attention_cpu(ARGS)
+attention_heads(ARGS)
+{
+    ulong row = get_global_id(0), head = (ulong)get_global_id(1) * HEADS, i3 = get_global_id(2);
+    __global const uchar *q_row = q + q_offset + row * nq1 + head * nq2 + i3 * nq3;
+    __global const uchar *k_head = K_HEAD, *v_head = V_HEAD;
+    __global const uchar *m[HEADS];
+    float16 query[HEADS][KG], acc[HEADS][VG], sums[HEADS];
+    float tops[HEADS], slopes[HEADS];
+    for (uint r = 0; r < HEADS; r++) {
+        m[r] = MASK(row, head + r);
+        slopes[r] = SLOPE(head + r);
+        for (uint g = 0; g < KG; g++) query[r][g] = load_group(q_row + r * nq2, g, DK, W_F32);
+        for (uint g = 0; g < VG; g++) acc[r][g] = 0.0f;
+        sums[r] = 0.0f;
+        tops[r] = -INFINITY;
+    }
+    for (ulong base = 0; base < n_kv; base += CHUNK) {
+        uint used = (uint)min((ulong)CHUNK, n_kv - base);
+        __global const uchar *k_chunk = k_head + base * nk1, *v_chunk = v_head + base * nv1;
+        float16 s[HEADS][2]; /* biases, then scores */
+        float p[HEADS][CHUNK];
+        bool any = false;
+        for (uint r = 0; r < HEADS; r++) {
+            for (uint part = 0; part < 2; part++)
+                s[r][part] = bias16(m[r], base + part * 16, used - min(part * 16, used), has_mask,
+                                    slopes[r]);
+            any |= max_lanes(fmax(s[r][0], s[r][1])) != -INFINITY;
+        }
+        if (!any) continue;
+        for (uint part = 0; part < 2 && part * 16 < used; part++) {
+            float16 d[HEADS][16];
+            for (uint j = 0; j < 16; j++) {
+                __global const uchar *key = k_chunk + min(part * 16 + j, used - 1) * nk1;
+                float16 one[HEADS];
+#pragma unroll
+                for (uint r = 0; r < HEADS; r++) one[r] = 0.0f;
+#pragma unroll
+                for (uint g = 0; g < KG; g++) {
+                    float16 k16 = load_group(key, g, DK, K_TYPE);
+#pragma unroll
+                    for (uint r = 0; r < HEADS; r++) one[r] = fma(query[r][g], k16, one[r]);
+                }
+#pragma unroll
+                for (uint r = 0; r < HEADS; r++) d[r][j] = one[r];
+            }
+            for (uint r = 0; r < HEADS; r++)
+                s[r][part] = scores16(d[r], s[r][part], scale, softcap);
+        }
+        for (uint r = 0; r < HEADS; r++) weigh(s[r][0], s[r][1], &tops[r], &sums[r], acc[r], p[r]);
+        float16 out[HEADS][VG];
+#pragma unroll
+        for (uint r = 0; r < HEADS; r++)
+#pragma unroll
+            for (uint g = 0; g < VG; g++) out[r][g] = acc[r][g];
+        for (uint j = 0; j < used; j++) {
+            float16 v16[VG];
+#pragma unroll
+            for (uint g = 0; g < VG; g++) v16[g] = load_group(v_chunk + j * nv1, g, DV, V_TYPE);
+#pragma unroll
+            for (uint r = 0; r < HEADS; r++) {
+                float16 weight = (float16)(p[r][j]);
+                int16 none = weight == 0.0f;
+#pragma unroll
+                for (uint g = 0; g < VG; g++)
+                    out[r][g] = select(fma(weight, v16[g], out[r][g]), out[r][g], none);
+            }
+        }
+#pragma unroll
+        for (uint r = 0; r < HEADS; r++)
+#pragma unroll
+            for (uint g = 0; g < VG; g++) acc[r][g] = out[r][g];
+    }
+    for (uint r = 0; r < HEADS; r++)
+        finish(acc[r], sums[r], tops[r], SINK(head + r), Y(row, head + r));
+}
+
+#else
+
+#ifndef ROWS
+#define ROWS 8
+#endif
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
+attention_rows(ARGS)
 {
     ulong first = (ulong)get_global_id(0) * ROWS, head = get_global_id(1), i3 = get_global_id(2);
     uint rows = (uint)min((ulong)ROWS, n_rows - first);
     __global const uchar *q_rows = q + q_offset + first * nq1 + head * nq2 + i3 * nq3;
-    __global const uchar *k_head = k + k_offset + head / k_repeat2 * nk2 + i3 / k_repeat3 * nk3;
-    __global const uchar *v_head = v + v_offset + head / v_repeat2 * nv2 + i3 / v_repeat3 * nv3;
-    __global const uchar *m = mask + mask_offset + first * nm1 + head % em2 * nm2 + i3 % em3 * nm3;
-    float slope = slope_of((uint)head, max_bias, n_head_log2, m0, m1);
+    __global const uchar *k_head = K_HEAD, *v_head = V_HEAD;
+    float slope = SLOPE(head);
     float16 query[ROWS][KG], acc[ROWS][VG], sums[ROWS];
-    float tops[ROWS];
-#if ROWS > 1
-    float keys[CHUNK][KG * 16], values[CHUNK][VG * 16];
-#endif
+    float tops[ROWS], keys[CHUNK][KG * 16], values[CHUNK][VG * 16];
     for (uint r = 0; r < rows; r++) {
         for (uint g = 0; g < KG; g++) query[r][g] = load_group(q_rows + r * nq1, g, DK, W_F32);
         for (uint g = 0; g < VG; g++) acc[r][g] = 0.0f;
@@ -144,10 +124,12 @@ attention_cpu(ARGS)
         __global const uchar *k_chunk = k_head + base * nk1, *v_chunk = v_head + base * nv1;
         bool loaded = false;
         for (uint r = 0; r < rows; r++) {
-            float16 s0 = bias16(m + r * nm1, base, used, has_mask, slope);
-            float16 s1 = bias16(m + r * nm1, base + 16, used > 16 ? used - 16 : 0, has_mask, slope);
-            if (max_lanes(fmax(s0, s1)) == -INFINITY) continue;
-#if ROWS > 1
+            __global const uchar *m = MASK(first + r, head);
+            float16 s[2];
+            float p[CHUNK];
+            for (uint part = 0; part < 2; part++)
+                s[part] = bias16(m, base + part * 16, used - min(part * 16, used), has_mask, slope);
+            if (max_lanes(fmax(s[0], s[1])) == -INFINITY) continue;
             for (uint j = 0; !loaded && j < used; j++) {
                 for (uint g = 0; g < KG; g++)
                     vstore16(load_group(k_chunk + j * nk1, g, DK, K_TYPE), g, keys[j]);
@@ -155,45 +137,18 @@ attention_cpu(ARGS)
                     vstore16(load_group(v_chunk + j * nv1, g, DV, V_TYPE), g, values[j]);
             }
             loaded = true;
-#endif
-            for (uint part = 0; part < 2; part++) {
-                if (part * 16 >= used) break;
+            for (uint part = 0; part < 2 && part * 16 < used; part++) {
                 float16 d[16];
                 for (uint j = 0; j < 16; j++) {
+                    const float *key = keys[min(part * 16 + j, used - 1)];
                     float16 one = 0.0f;
 #pragma unroll
-                    for (uint g = 0; g < KG; g++)
-                        one = fma(query[r][g], KEY_GROUP(part * 16 + j, g), one);
+                    for (uint g = 0; g < KG; g++) one = fma(query[r][g], vload16(g, key), one);
                     d[j] = one;
                 }
-#pragma unroll
-                for (uint width = 8; width > 0; width >>= 1)
-#pragma unroll
-                    for (uint j = 0; j < width; j++) d[j] = merge(d[2 * j], d[2 * j + 1]);
-                float16 bias = part == 0 ? s0 : s1;
-                float16 s = d[0] * scale;
-                if (softcap != 0.0f) s = softcap * tanh(s);
-                s = select(s + bias, bias, bias == -INFINITY);
-                if (part == 0) {
-                    s0 = s;
-                } else {
-                    s1 = s;
-                }
+                s[part] = scores16(d, s[part], scale, softcap);
             }
-            float best = max_lanes(fmax(s0, s1));
-            if (best > tops[r]) {
-                float shrink = exp(tops[r] - best);
-                tops[r] = best;
-                sums[r] *= shrink;
-                for (uint g = 0; g < VG; g++) acc[r][g] *= shrink;
-            }
-            float p[CHUNK];
-            s0 = exp(s0 - tops[r]);
-            s1 = exp(s1 - tops[r]);
-            vstore16(s0, 0, p);
-            vstore16(s1, 1, p);
-            sums[r] += s0;
-            sums[r] += s1;
+            weigh(s[0], s[1], &tops[r], &sums[r], acc[r], p);
             float16 out[VG];
 #pragma unroll
             for (uint g = 0; g < VG; g++) out[g] = acc[r][g];
@@ -201,35 +156,16 @@ attention_cpu(ARGS)
                 if (p[j] == 0.0f) continue;
 #pragma unroll
                 for (uint g = 0; g < VG; g++)
-                    out[g] = fma((float16)(p[j]), VALUE_GROUP(j, g), out[g]);
+                    out[g] = fma((float16)(p[j]), vload16(g, values[j]), out[g]);
             }
 #pragma unroll
             for (uint g = 0; g < VG; g++) acc[r][g] = out[g];
         }
     }
-    for (uint r = 0; r < rows; r++) {
-        float weight = 1.0f, sum = sum_lanes(sums[r]);
-        if (has_sinks) {
-            float sink = ((__global const float *)(sinks + sinks_offset))[head];
-            float high = fmax(sink, tops[r]);
-            weight = exp(tops[r] - high);
-            sum = sum * weight + exp(sink - high);
-        }
-        weight = sum > 0.0f ? weight / sum : 0.0f;
-        __global float *y =
-            (__global float *)(dst + dst_offset + head * nd1 + (first + r) * nd2 + i3 * nd3);
-        for (uint g = 0; g < VG; g++) {
-            float16 result = acc[r][g] * weight;
-            if (g * 16 + 16 <= DV) {
-                vstore16(result, g, y);
-            } else {
-                float part[16];
-                vstore16(result, 0, part);
-                for (uint j = 0; g * 16 + j < DV; j++) y[g * 16 + j] = part[j];
-            }
-        }
-    }
+    for (uint r = 0; r < rows; r++)
+        finish(acc[r], sums[r], tops[r], SINK(head), Y(first + r, head));
 }
+#endif
 
 #else
 

@@ -68,8 +68,8 @@
 #define UNROLL_BLOCK UNROLL4
 #endif
 
-/* A panel's planes are streams too short for a core to foresee: each block asks for the lines of the
- * one that lies AHEAD bytes of values further. Past a panel that is the next one. */
+/* A panel's planes are streams too short for a core to foresee: each block asks for the lines of
+ * the one that lies AHEAD bytes of values further. Past a panel that is the next one. */
 #ifdef AHEAD
 #define AHEAD_BLOCKS (AHEAD / (int)PANEL_BYTES(32))
 #define ASK(b, plane, bytes)                                                                       \

@@ -1,10 +1,10 @@
-/* tune.h - how kernels are launched on one device, as data: a table of defaults by vendor, architecture
- * and device; above it what oclora-tune measured on this very device (kept in the cache folder); above
- * that the environment. No OpenCL here.
+/* tune.h - how kernels are launched on one device, as data: a table of defaults by vendor,
+ * architecture and device; above it what oclora-tune measured on this very device (kept in the
+ * cache folder); above that the environment. No OpenCL here.
  *
- * Only what leaves every sum as it is may stand here: any value of any parameter gives the same bits
- * (tests/tools/tune_bits.c). What is part of a sum's order (slices of a GPU's product, width of its
- * reductions, rank tiles, key chunks of attention) is a constant of the kernels. */
+ * Only what leaves every sum as it is may stand here: any value of any parameter gives the same
+ * bits (tests/tools/tune_bits.c). What is part of a sum's order (slices of a GPU's product, width
+ * of its reductions, rank tiles, key chunks of attention) is a constant of the kernels. */
 #ifndef OCLORA_CORE_TUNE_H
 #define OCLORA_CORE_TUNE_H
 
@@ -31,7 +31,7 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
     X(MATMUL_PANELS_FOUR_DENSE, matmul_panels_four_dense, OCLORA_TUNE_CPU, 1, 4, 1,                \
       "the same, weights of f32, f16 and bf16")                                                    \
     X(MATMUL_PANELS_BLOCKS, matmul_panels_blocks, OCLORA_TUNE_CPU, 1, 3, 1,                        \
-      "the same beside eight rows, weights in blocks")                                 \
+      "the same beside eight rows, weights in blocks")                                             \
     X(MATMUL_PANELS_DENSE, matmul_panels_dense, OCLORA_TUNE_CPU, 1, 3, 1,                          \
       "the same, weights of f32, f16 and bf16")                                                    \
     X(MATMUL_AHEAD, matmul_ahead, OCLORA_TUNE_CPU, 64, 65536, 64,                                  \
@@ -39,8 +39,8 @@ enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_
     X(MATMUL_TILE_ROWS, matmul_tile_rows, OCLORA_TUNE_CPU, 8, 1024, 8, "rows that share a tile")   \
     X(MATMUL_TILE_BYTES, matmul_tile_bytes, OCLORA_TUNE_CPU, 12288, 196608, 6144,                  \
       "bytes of a converted tile")                                                                 \
-    X(VECTOR_SUMS, vector_sums, OCLORA_TUNE_CPU, 8, 16, 8,                                             \
-      "vectors of 16 sums that kernels hold at a time")                               \
+    X(VECTOR_SUMS, vector_sums, OCLORA_TUNE_CPU, 8, 16, 8,                                         \
+      "vectors of 16 sums that kernels hold at a time")                                            \
     X(FUSED_WORK, fused_work, OCLORA_TUNE_CPU, 1024, 1u << 24, 1024,                               \
       "multiply-adds of a chunk up to which its adapter runs in one launch")                       \
     X(FUSED_ITEMS, fused_items, OCLORA_TUNE_CPU, 1, 64, 1,                                         \
@@ -76,8 +76,9 @@ typedef struct oclora_tune_info {
 
 extern const oclora_tune_info oclora_tune_infos[OCLORA_TUNE_COUNT];
 
-/* One row of the table. The default of a class names nothing; a row of a vendor names that; a row of an
- * architecture names vendor and architecture; a row of a device names all three or vendor and device. */
+/* One row of the table. The default of a class names nothing; a row of a vendor names that; a row
+ * of an architecture names vendor and architecture; a row of a device names all three or vendor and
+ * device. */
 typedef struct oclora_tune_row {
     uint32_t device_class;
     const char *vendor;       /* of oclora_tune_vendor, or "" */
@@ -91,8 +92,8 @@ typedef struct oclora_tune_row {
 /* Ends with a row whose `why` is NULL. */
 extern const oclora_tune_row oclora_tune_rows[];
 
-/* "amd", "nvidia", "intel", "arm", "qualcomm"; of CPU devices, whose speed is their runtime's, "pocl",
- * "intel-cpu"; else "". */
+/* "amd", "nvidia", "intel", "arm", "qualcomm"; of CPU devices, whose speed is their runtime's,
+ * "pocl", "intel-cpu"; else "". */
 const char *oclora_tune_vendor(const oclora_device *device);
 
 /* The row that decides: one that names the device before one of its architecture before one of its
@@ -118,8 +119,8 @@ typedef struct oclora_tuning {
 } oclora_tuning;
 
 /* The values for a device: table, then its record in `dir` (NULL: none), then OCLORA_TUNE, a list
- * "name=value,..." or "off" (the table alone). A record or a list with anything wrong in it is refused
- * as a whole, with a warning. */
+ * "name=value,..." or "off" (the table alone). A record or a list with anything wrong in it is
+ * refused as a whole, with a warning. */
 void oclora_tuning_load(oclora_tuning *out, const oclora_env *env, const char *dir,
                         const oclora_device *device, uint32_t device_class);
 
@@ -136,8 +137,8 @@ oclora_tune_result oclora_tune_record_load(oclora_tune_record *out, const oclora
 /* @return true if stored. */
 bool oclora_tune_record_store(const oclora_tune_record *record, const oclora_env *env,
                               const char *dir, const oclora_device *device);
-/* As text: a line "CLASS NAME VALUE" a value under a heading. @return its length without the zero that
- * is always written; `capacity` if it does not fit. */
+/* As text: a line "CLASS NAME VALUE" a value under a heading. @return its length without the zero
+ * that is always written; `capacity` if it does not fit. */
 size_t oclora_tune_record_print(const oclora_tune_record *record, char *text, size_t capacity);
 /* Strict: every line known, every value allowed, none twice. Else false, and `*out` is zeroed. */
 bool oclora_tune_record_parse(oclora_tune_record *out, const char *text, size_t length);

@@ -65,7 +65,8 @@ const oclora_tune_row oclora_tune_rows[] = {
     CPU_DEVICE("", "simd16", "AMD", MATMUL_PANELS_BLOCKS, 1,
                "the same: 189 and 177, with two 170 and 170; by a tile, 64 rows 214 and 214, with "
                "two 201"),
-    CPU_DEVICE("pocl", "simd16", "AMD", MATMUL_TILE_FROM, 17, "16 rows: 196 Gflop/s, by a tile 187"),
+    CPU_DEVICE("pocl", "simd16", "AMD", MATMUL_TILE_FROM, 17,
+               "16 rows: 196 Gflop/s, by a tile 187"),
     CPU(MATMUL_AHEAD, 64, "only where the compiler is known to have a prefetch"),
     CPU_OF("pocl", "", MATMUL_AHEAD, 2048,
            "Zen 4, q4_1, 576 x 49152, 8 rows: 190 Gflop/s, with none 178; 2048 to 18432 are alike"),

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-enum { HEAD_MAX = 576 };
+enum { HEAD_MAX = 576, LANES = 16 };
 
 static bool kv_supported(const oclora_tensor *kv, const oclora_tensor *q, uint64_t n_kv)
 {
@@ -36,14 +36,36 @@ bool oclora_attention_supported(const oclora_context *context, const oclora_op_c
     return true;
 }
 
-/* Rows of one head that a work-item of the CPU class takes; both ways give the same bits. */
-static uint32_t rows_per_item(const oclora_stream *stream, const oclora_tensor *q,
-                              const oclora_tensor *k, const oclora_tensor *v)
+/* What a work-item of the CPU class takes: rows of one head or heads of one row. Every way gives
+ * the same bits. */
+typedef struct item {
+    uint32_t rows, heads;
+} item;
+
+/* The most heads that share their keys, and whose queries fit in the registers. */
+static uint32_t heads_together(const oclora_stream *stream, const oclora_tensor *q,
+                               const oclora_tensor *k, const oclora_tensor *v)
+{
+    const uint64_t size = k->ne[0] > v->ne[0] ? k->ne[0] : v->ne[0];
+    const uint64_t fit =
+        oclora_stream_tuned(stream, OCLORA_TUNE_VECTOR_SUMS) / ((size + LANES - 1) / LANES);
+    const uint64_t repeat = q->ne[2] / k->ne[2];
+    uint64_t heads = k->ne[2] == v->ne[2] && fit > 0 ? fit : 1;
+    while (repeat % heads != 0) heads--;
+    const uint64_t items = q->ne[1] * (q->ne[2] / heads) * q->ne[3];
+    return items < oclora_context_device(oclora_stream_context(stream))->compute_units
+               ? 1
+               : (uint32_t)heads;
+}
+
+static item item_of(const oclora_stream *stream, const oclora_tensor *q, const oclora_tensor *k,
+                    const oclora_tensor *v)
 {
     enum { TILE = 8, TILE_HEAD_MAX = 256 };
     const uint32_t from = oclora_stream_tuned(stream, OCLORA_TUNE_ATTENTION_ROWS_FROM);
     const bool small = k->ne[0] <= TILE_HEAD_MAX && v->ne[0] <= TILE_HEAD_MAX;
-    return small && q->ne[1] >= from ? TILE : 1;
+    if (small && q->ne[1] >= from) return (item){TILE, 1};
+    return (item){1, heads_together(stream, q, k, v)};
 }
 
 oclora_status oclora_attention_run(oclora_stream *stream, const oclora_op_call *call,
@@ -81,12 +103,18 @@ oclora_status oclora_attention_run(oclora_stream *stream, const oclora_op_call *
     oclora_args_f32(&list, softcap != 0.0f ? call->params.f[0] / softcap : call->params.f[0]);
     oclora_args_f32(&list, softcap);
     oclora_args_alibi(&list, call->params.f[1], q->ne[2]);
-    const uint32_t rows = cpu ? rows_per_item(stream, q, k, v) : 1;
-    char defines[96];
-    snprintf(defines, sizeof(defines), "-DDK=%u -DDV=%u -DK_TYPE=%u -DV_TYPE=%u -DROWS=%u",
-             (unsigned)k->ne[0], (unsigned)v->ne[0], k->type, v->type, rows);
-    const oclora_kernel_ref kernel = {"attention", cpu ? "attention_cpu" : "attention_gpu",
+    const item each = cpu ? item_of(stream, q, k, v) : (item){1, 1};
+    const bool by_heads = cpu && each.rows == 1;
+    char defines[112];
+    snprintf(defines, sizeof(defines), "-DDK=%u -DDV=%u -DK_TYPE=%u -DV_TYPE=%u -D%s=%u",
+             (unsigned)k->ne[0], (unsigned)v->ne[0], k->type, v->type, by_heads ? "HEADS" : "ROWS",
+             (unsigned)(by_heads ? each.heads : each.rows));
+    const oclora_kernel_ref kernel = {"attention",
+                                      by_heads ? "attention_heads"
+                                      : cpu    ? "attention_rows"
+                                               : "attention_gpu",
                                       defines};
-    const uint64_t groups[3] = {(q->ne[1] + rows - 1) / rows, q->ne[2], q->ne[3]};
+    const uint64_t groups[3] = {(q->ne[1] + each.rows - 1) / each.rows, q->ne[2] / each.heads,
+                                q->ne[3]};
     return oclora_launch_groups(stream, &kernel, &list, groups, cpu ? 1 : 128, err);
 }

@@ -52,9 +52,12 @@ def required_narrow():
 def required(cpu):
     """Pieces of text, all of which one launched kernel must hold: its file, entry and defines."""
     own, lanes = ("cpu", 16) if cpu else ("gpu", 1)
-    yield from ((f"attention: attention_{own} ", f"-DK_TYPE={t} -DV_TYPE={t} -DROWS=1") for t in CACHES)
+    attention = "attention_heads" if cpu else "attention_gpu"
+    yield from ((f"attention: {attention} ", f"-DK_TYPE={t} -DV_TYPE={t} ") for t in CACHES)
     if cpu:
-        yield ("attention: attention_cpu ", "-DROWS=8")
+        yield ("attention: attention_rows ", "-DROWS=8")
+        yield ("attention: attention_heads ", "-DHEADS=1")
+        yield ("attention: attention_heads ", "-DHEADS=2")
     yield from ((f"elementwise: unary -DLANES={lanes} -DUNARY={u}",) for u in range(17))
     yield from ((f"elementwise: glu -DLANES={lanes} -DGLU={g}",) for g in range(6))
     yield from ((f"matmul_plain: matmul_{own} -DA_TYPE={t} -DNT={n}",) for t in TYPES for n in (1, 4))
