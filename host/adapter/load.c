@@ -1,6 +1,7 @@
 /* Files to images: which kind, which tensors belong to which module, then the kind's loader. */
 #include "host/adapter/compact.h"
 #include "host/adapter/load.h"
+#include "host/core/breathe.h"
 #include "host/adapter/loader.h"
 #include "host/file/hash.h"
 
@@ -132,6 +133,7 @@ static oclora_status load_parts(oclora_load *load, oclora_part *parts, oclora_er
                                    parts[last - 1].tensor->name, parts[last].tensor->name);
         }
         OCLORA_TRY(load_group(load, parts + first, last - first, &capacity, err));
+        oclora_breathe();
     }
     OCLORA_TRY(oclora_image_finish(load->image, err));
     return check_covered(load, err);

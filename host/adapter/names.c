@@ -87,20 +87,33 @@ static void gather_floats(float *values, uint32_t rows, uint32_t count, uint32_t
     }
 }
 
+/* out[j] = in[source[j]] for `count` values of `size` bytes, 2 or 4. */
+static void gather_row(uint8_t *out, const uint8_t *in, const uint32_t *source, uint32_t count,
+                       size_t size)
+{
+    if (size == 4)
+        for (uint32_t j = 0; j < count; j++) memcpy(out + 4 * j, in + 4 * (size_t)source[j], 4);
+    else
+        for (uint32_t j = 0; j < count; j++) memcpy(out + 2 * j, in + 2 * (size_t)source[j], 2);
+}
+
 /* Output rows are the columns of the rank-major B. */
 static oclora_status gather_factor(oclora_adapter_image *image, oclora_factor *b,
                                    uint32_t head_rows, oclora_error *err)
 {
-    uint64_t row_bytes = oclora_factor_row_bytes(b->type, b->cols);
+    const uint64_t row_bytes = oclora_factor_row_bytes(b->type, b->cols);
     uint8_t *data = oclora_alloc(&image->env, b->rows, (size_t)row_bytes);
-    if (data == NULL) return oclora_fail_memory(err, (size_t)(b->rows * row_bytes), "factor");
-    size_t size = b->type == OCLORA_TYPE_F32 ? 4 : 2;
-    for (uint32_t i = 0; i < b->rows; i++) {
-        const uint8_t *in = (const uint8_t *)b->data + i * row_bytes;
-        uint8_t *out = data + i * row_bytes;
-        for (uint32_t j = 0; j < b->cols; j++)
-            memcpy(out + j * size, in + source_row(j, head_rows) * size, size);
+    uint32_t *source = oclora_alloc(&image->env, b->cols, sizeof *source);
+    if (data == NULL || source == NULL) {
+        oclora_release(&image->env, data);
+        oclora_release(&image->env, source);
+        return oclora_fail_memory(err, (size_t)(b->rows * row_bytes), "factor");
     }
+    for (uint32_t j = 0; j < b->cols; j++) source[j] = source_row(j, head_rows);
+    for (uint32_t i = 0; i < b->rows; i++)
+        gather_row(data + i * row_bytes, (const uint8_t *)b->data + i * row_bytes, source, b->cols,
+                   b->type == OCLORA_TYPE_F32 ? 4 : 2);
+    oclora_release(&image->env, source);
     oclora_factor moved = *b;
     OCLORA_TRY(oclora_image_adopt(image, &moved, data, err));
     *b = moved;

@@ -145,18 +145,48 @@ static oclora_status add_image(struct oclora_ggml_session *session, const char *
     return oclora_pool_add(session->pool, name, image, &handle, err);
 }
 
+/* Narrowed after renaming: rounded blocks cannot follow the row order of q and k. */
+static oclora_status read_image(const struct oclora_ggml_session *session, const char *path,
+                                oclora_adapter_image **out, oclora_error *err)
+{
+    return oclora_adapter_load(out, &session->plugin->env, path, OCLORA_STORE_AUTO, err);
+}
+
+/* With the lock; takes over the image. */
+static oclora_status add_read(struct oclora_ggml_session *session, const char *name,
+                              oclora_adapter_image *image, oclora_error *err)
+{
+    oclora_status status = oclora_ggml_session_open(session, err);
+    if (status == OCLORA_OK) status = add_image(session, name, image, err);
+    if (status != OCLORA_OK) oclora_adapter_image_destroy(image);
+    return status;
+}
+
+static oclora_status load_locked(struct oclora_ggml_session *session, const char *name,
+                                 const char *path, oclora_error *err)
+{
+    oclora_adapter_image *image = NULL;
+    oclora_status status = read_image(session, path, &image, err);
+    if (status == OCLORA_OK) status = add_read(session, name, image, err);
+    if (status == OCLORA_OK) return OCLORA_OK;
+    return oclora_error_prefix(err, status, "adapter '%s' (%s)", name, oclora_path_shown(path));
+}
+
 oclora_status oclora_ggml_session_load(struct oclora_ggml_session *session, const char *name,
                                        const char *path, oclora_error *err)
 {
-    oclora_adapter_image *image;
-    if (name[0] == '\0')
-        return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "an adapter needs a name");
-    OCLORA_TRY(oclora_ggml_session_open(session, err));
-    /* Narrowed after renaming: rounded blocks cannot follow the row order of q and k. */
-    OCLORA_TRY(oclora_adapter_load(&image, &session->plugin->env, path, OCLORA_STORE_AUTO, err));
-    oclora_status status = add_image(session, name, image, err);
+    oclora_adapter_image *image = NULL;
+    pthread_mutex_lock(&session->lock);
+    oclora_status status = oclora_ggml_session_open(session, err);
+    pthread_mutex_unlock(&session->lock);
+    OCLORA_TRY(status);
+    status = read_image(session, path, &image, err);
+    if (status == OCLORA_OK) {
+        pthread_mutex_lock(&session->lock);
+        status = add_read(session, name, image, err);
+        pthread_mutex_unlock(&session->lock);
+    }
     if (status == OCLORA_OK) return OCLORA_OK;
-    oclora_adapter_image_destroy(image);
     return oclora_error_prefix(err, status, "adapter '%s' (%s)", name, oclora_path_shown(path));
 }
 
@@ -192,8 +222,7 @@ static oclora_status apply(struct oclora_ggml_session *session, const oclora_ggm
 {
     OCLORA_TRY(oclora_ggml_session_open(session, err));
     for (size_t i = 0; i < config->n_adapters; i++)
-        OCLORA_TRY(oclora_ggml_session_load(session, config->adapters[i].name,
-                                            config->adapters[i].path, err));
+        OCLORA_TRY(load_locked(session, config->adapters[i].name, config->adapters[i].path, err));
     for (size_t i = 0; i < config->n_slots; i++)
         OCLORA_TRY(apply_slot(session, &config->slots[i], false, err));
     return config->has_all ? apply_slot(session, &config->all, true, err) : OCLORA_OK;

@@ -130,10 +130,11 @@ static oclora_status adapter_load(oclora_ggml_session *session, const char *name
         take_text(name_text, sizeof name_text, name, name_length, "the adapter's name", &err);
     if (status == OCLORA_OK)
         status = take_text(path_text, sizeof path_text, path, path_length, "the path", &err);
-    if (status == OCLORA_OK) status = enter(&own, session, &err);
+    if (status == OCLORA_OK)
+        status = oclora_ggml_handle_get(&own, oclora_ggml_plugin_get(), session, &err);
     if (status == OCLORA_OK) {
         status = oclora_ggml_session_load(own, name_text, path_text, &err);
-        leave(own);
+        oclora_ggml_session_release(own);
     }
     return finish(status, &err, message);
 }

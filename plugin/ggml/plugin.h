@@ -189,7 +189,8 @@ void oclora_ggml_session_drop(struct oclora_ggml_session *session);
 /* Makes the session's pool and map, once the model's weights are on a device. The caller holds the
  * session's lock. Errors: WEIGHT_NOT_ON_DEVICE, NOT_SUPPORTED (weights on several devices). */
 oclora_status oclora_ggml_session_open(struct oclora_ggml_session *session, oclora_error *err);
-/* Loads an adapter from a file; the caller holds the session's lock. */
+/* Loads an adapter from a file. Takes the session's lock, but not while the file is read: graphs go on
+ * meanwhile. */
 oclora_status oclora_ggml_session_load(struct oclora_ggml_session *session, const char *name,
                                        const char *path, oclora_error *err);
 /* Resolves names; the caller holds the session's lock. `weighted` has OCLORA_MIXTURE_MAX entries.

@@ -17,7 +17,7 @@ function(oclora_add_pool_program name sanitizer)
         "${H}/adapter/pool_residency.c" "${H}/adapter/bind.c" "${H}/adapter/convert.c"
         "${H}/adapter/image.c" "${H}/adapter/matrix.c" "${H}/adapter/narrow.c"
         "${H}/adapter/number.c" "${H}/base/bytes.c" "${H}/base/dequant.c" "${H}/base/layout.c" "${H}/base/permute.c"
-        "${H}/base/weight.c" "${H}/core/env.c" "${H}/core/error.c" "${H}/file/hash.c"
+        "${H}/base/weight.c" "${H}/core/breathe.c" "${H}/core/env.c" "${H}/core/error.c" "${H}/file/hash.c"
         "${H}/file/map.c")
     set_target_properties(pool_${name} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
