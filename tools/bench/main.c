@@ -24,13 +24,22 @@ static void keep_threads_apart(void)
 /* oneDNN's threads get places of their own, since two that wait for each other on one core take
  * time slices of its scheduler, and do not spin into the other contender's round. OpenMP reads its
  * settings when it is loaded, so the program begins once more with them; then this thread may go
- * anywhere again, since the threads it makes inherit its place. */
+ * anywhere again, since the threads it makes inherit its place, and the settings go, since programs it
+ * starts would put their first thread on one CPU, and all others with it. */
 static void place_openmp(char **argv)
 {
+    static const char marker[] = "OCLORA_BENCH_PLACED";
     if (!bench_dnn_built()) return;
-    if (!getenv("OMP_PROC_BIND") && setenv("OMP_PROC_BIND", "true", 1) == 0 &&
-        setenv("OMP_PLACES", "cores", 1) == 0 && setenv("GOMP_SPINCOUNT", "20000", 0) == 0)
+    if (getenv(marker)) {
+        unsetenv(marker);
+        unsetenv("OMP_PROC_BIND");
+        unsetenv("OMP_PLACES");
+        unsetenv("GOMP_SPINCOUNT");
+    } else if (!getenv("OMP_PROC_BIND") && setenv(marker, "1", 1) == 0 &&
+               setenv("OMP_PROC_BIND", "true", 1) == 0 && setenv("OMP_PLACES", "cores", 1) == 0 &&
+               setenv("GOMP_SPINCOUNT", "20000", 0) == 0) {
         execv("/proc/self/exe", argv);
+    }
     bench_unpin();
 }
 
