@@ -32,10 +32,7 @@ attention_heads(ARGS)
     for (uint r = 0; r < HEADS; r++) {
         m[r] = MASK(row, head + r);
         slopes[r] = SLOPE(head + r);
-        for (uint g = 0; g < KG; g++) query[r][g] = load_group(q_row + r * nq2, g, DK, W_F32);
-        for (uint g = 0; g < VG; g++) acc[r][g] = 0.0f;
-        sums[r] = 0.0f;
-        tops[r] = -INFINITY;
+        begin(q_row + r * nq2, query[r], acc[r], &sums[r], &tops[r]);
     }
     for (ulong base = 0; base < n_kv; base += CHUNK) {
         uint used = (uint)min((ulong)CHUNK, n_kv - base);
@@ -114,10 +111,7 @@ attention_rows(ARGS)
     float16 query[ROWS][KG], acc[ROWS][VG], sums[ROWS];
     float tops[ROWS], keys[CHUNK][KG * 16], values[CHUNK][VG * 16];
     for (uint r = 0; r < rows; r++) {
-        for (uint g = 0; g < KG; g++) query[r][g] = load_group(q_rows + r * nq1, g, DK, W_F32);
-        for (uint g = 0; g < VG; g++) acc[r][g] = 0.0f;
-        sums[r] = 0.0f;
-        tops[r] = -INFINITY;
+        begin(q_rows + r * nq1, query[r], acc[r], &sums[r], &tops[r]);
     }
     for (ulong base = 0; base < n_kv; base += CHUNK) {
         uint used = (uint)min((ulong)CHUNK, n_kv - base);

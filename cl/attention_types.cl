@@ -121,6 +121,16 @@ HELPER float max_lanes(float16 x)
     return fmax(fmax(b.x, b.y), fmax(b.z, b.w));
 }
 
+/* A query at its begin. */
+HELPER void begin(__global const uchar *q_row, float16 *query, float16 *acc, float16 *sums,
+                  float *top)
+{
+    for (uint g = 0; g < KG; g++) query[g] = load_group(q_row, g, DK, W_F32);
+    for (uint g = 0; g < VG; g++) acc[g] = 0.0f;
+    *sums = 0.0f;
+    *top = -INFINITY;
+}
+
 /* Scores of 16 keys, whose products with a query are the sums of d. */
 HELPER float16 scores16(const float16 *d, float16 bias, float scale, float softcap)
 {

@@ -139,11 +139,11 @@ EXPAND_TILE(expand_4_f32, 4, 4, PASS, PASS, LOAD_F32)
 EXPAND_TILE(expand_4_f16, 4, 4, PASS, PASS, LOAD_F16)
 EXPAND_TILE(expand_4_any, 4, 4, PASS, PASS, LOAD_ANY)
 
-/* One row alone takes MOST or LEAST factor rows side by side and reads them along: from memory,
- * waits at the begin of a page are shared by so many streams, where across the rows the caches'
- * ways and prefetchers fail. Rows of a width like 4096 all lie in the same few lines of the first
- * cache, so a step takes a whole line of each, 64 bytes: V vectors. Half of one would be gone
- * before the other. */
+/* One row alone takes MOST or LEAST factor rows of f32, or 8 of f16, side by side and reads them
+ * along: from memory, waits at the begin of a page are shared by so many streams, where across the
+ * rows the caches' ways and prefetchers fail. Rows of a width like 4096 all lie in the same few
+ * lines of the first cache, so a step takes a whole line of each, 64 bytes: V vectors. Half of one
+ * would be gone before the other. */
 
 /* h[j] = scale[j] * sum_k A[j][k] x[k] for J factor rows of whole vectors. */
 #define SHRINK_STEP(J, LOAD, V)                                                                    \

@@ -77,43 +77,38 @@ static uint32_t source_row(uint32_t index, uint32_t head_rows)
     return head * head_rows + at % 2 * (head_rows / 2) + at / 2;
 }
 
-static void gather_floats(float *values, uint32_t rows, uint32_t count, uint32_t head_rows,
+/* out[j] = in[source[j]] for `count` values of `size` bytes, 2 or 4. */
+static void gather_row(void *out, const void *in, const uint32_t *source, uint32_t count,
+                       size_t size)
+{
+    uint8_t *to = out;
+    const uint8_t *from = in;
+    if (size == 4)
+        for (uint32_t j = 0; j < count; j++) memcpy(to + 4 * j, from + 4 * (size_t)source[j], 4);
+    else
+        for (uint32_t j = 0; j < count; j++) memcpy(to + 2 * j, from + 2 * (size_t)source[j], 2);
+}
+
+static void gather_floats(float *values, uint32_t rows, uint32_t count, const uint32_t *source,
                           float *spare)
 {
     for (uint32_t i = 0; values != NULL && i < rows; i++) {
         float *row = values + (size_t)i * count;
         memcpy(spare, row, count * sizeof *row);
-        for (uint32_t j = 0; j < count; j++) row[j] = spare[source_row(j, head_rows)];
+        gather_row(row, spare, source, count, sizeof *row);
     }
-}
-
-/* out[j] = in[source[j]] for `count` values of `size` bytes, 2 or 4. */
-static void gather_row(uint8_t *out, const uint8_t *in, const uint32_t *source, uint32_t count,
-                       size_t size)
-{
-    if (size == 4)
-        for (uint32_t j = 0; j < count; j++) memcpy(out + 4 * j, in + 4 * (size_t)source[j], 4);
-    else
-        for (uint32_t j = 0; j < count; j++) memcpy(out + 2 * j, in + 2 * (size_t)source[j], 2);
 }
 
 /* Output rows are the columns of the rank-major B. */
 static oclora_status gather_factor(oclora_adapter_image *image, oclora_factor *b,
-                                   uint32_t head_rows, oclora_error *err)
+                                   const uint32_t *source, oclora_error *err)
 {
     const uint64_t row_bytes = oclora_factor_row_bytes(b->type, b->cols);
     uint8_t *data = oclora_alloc(&image->env, b->rows, (size_t)row_bytes);
-    uint32_t *source = oclora_alloc(&image->env, b->cols, sizeof *source);
-    if (data == NULL || source == NULL) {
-        oclora_release(&image->env, data);
-        oclora_release(&image->env, source);
-        return oclora_fail_memory(err, (size_t)(b->rows * row_bytes), "factor");
-    }
-    for (uint32_t j = 0; j < b->cols; j++) source[j] = source_row(j, head_rows);
+    if (data == NULL) return oclora_fail_memory(err, (size_t)(b->rows * row_bytes), "factor");
     for (uint32_t i = 0; i < b->rows; i++)
         gather_row(data + i * row_bytes, (const uint8_t *)b->data + i * row_bytes, source, b->cols,
                    b->type == OCLORA_TYPE_F32 ? 4 : 2);
-    oclora_release(&image->env, source);
     oclora_factor moved = *b;
     OCLORA_TRY(oclora_image_adopt(image, &moved, data, err));
     *b = moved;
@@ -129,17 +124,23 @@ static oclora_status permute_module(oclora_adapter_image *image, oclora_module *
         return oclora_fail(err, OCLORA_SHAPE_MISMATCH,
                            "module %s: %u outputs do not divide into %u heads of even size",
                            module->name, (unsigned)d_out, (unsigned)n_head);
-    uint32_t head_rows = d_out / n_head;
-    if (module->rank != 0) OCLORA_TRY(gather_factor(image, &module->b, head_rows, err));
+    oclora_status status = OCLORA_OK;
+    uint32_t *source = oclora_alloc(&image->env, d_out, sizeof *source);
     float *spare = oclora_alloc(&image->env, d_out, sizeof *spare);
-    if (spare == NULL) return oclora_fail_memory(err, d_out * sizeof *spare, "a row");
-    gather_floats(module->u, 1, d_out, head_rows, spare);
-    gather_floats(module->beta, 1, d_out, head_rows, spare);
-    gather_floats(module->c, 1, d_out, head_rows, spare);
-    gather_floats(module->magnitude, 1, d_out, head_rows, spare);
-    gather_floats(module->mul_u, module->n_mul, d_out, head_rows, spare);
+    if (source == NULL || spare == NULL) {
+        status = oclora_fail_memory(err, d_out * sizeof *spare, "a row");
+    } else {
+        for (uint32_t j = 0; j < d_out; j++) source[j] = source_row(j, d_out / n_head);
+        if (module->rank != 0) status = gather_factor(image, &module->b, source, err);
+        gather_floats(module->u, 1, d_out, source, spare);
+        gather_floats(module->beta, 1, d_out, source, spare);
+        gather_floats(module->c, 1, d_out, source, spare);
+        gather_floats(module->magnitude, 1, d_out, source, spare);
+        gather_floats(module->mul_u, module->n_mul, d_out, source, spare);
+    }
+    oclora_release(&image->env, source);
     oclora_release(&image->env, spare);
-    return OCLORA_OK;
+    return status;
 }
 
 static oclora_status convert_module(oclora_adapter_image *image, oclora_module *module,

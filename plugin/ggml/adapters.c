@@ -131,6 +131,8 @@ static oclora_status add_image(struct oclora_ggml_session *session, const char *
                                oclora_adapter_image *image, oclora_error *err)
 {
     oclora_adapter_handle handle;
+    if (name[0] == '\0')
+        return oclora_fail(err, OCLORA_INVALID_ARGUMENT, "an adapter needs a name");
     if (oclora_pool_find(session->pool, name, &handle, NULL) == OCLORA_OK)
         return oclora_fail(err, OCLORA_ALREADY_EXISTS, "an adapter of this name is loaded");
     OCLORA_TRY(

@@ -1,11 +1,14 @@
 /* Graphs that must be refused because an adapter would be left out, or served on a weight it was
  * not made for. Each is served before, so that the refusals are for their reasons. */
+#define _DEFAULT_SOURCE
 #include "ggml/golden_model.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* All rows of sequence 3, in the smallest graph. */
 typedef struct attempt {
@@ -217,12 +220,84 @@ static void test_reordered_in_use(void)
     }
 }
 
+/* A file of zeros behind a header, which takes a while to hash. @return false where it cannot be
+ * made. */
+static bool write_large(const char *folder)
+{
+    enum { VALUES = 1 << 26 };
+    char path[96], header[160];
+    const int length = snprintf(header, sizeof header,
+                                "{\"x\":{\"dtype\":\"F32\",\"shape\":[%d],\"data_offsets\":"
+                                "[0,%lld]}}",
+                                VALUES, 4LL * VALUES);
+    const uint64_t size = (uint64_t)length;
+    snprintf(path, sizeof path, "%s/adapter_config.json", folder);
+    FILE *file = fopen(path, "w");
+    if (file == NULL) return false;
+    fputs("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":4,\"target_modules\":[\"q_proj\"]}",
+          file);
+    fclose(file);
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+    file = fopen(path, "w");
+    if (file == NULL) return false;
+    bool ok = fwrite(&size, sizeof size, 1, file) == 1 && fputs(header, file) >= 0;
+    ok = fclose(file) == 0 && ok;
+    return ok && truncate(path, 8 + length + 4LL * VALUES) == 0;
+}
+
+typedef struct loading {
+    const model *m;
+    const char *folder;
+    oclora_status status;
+    atomic_int state; /* 1 while the call runs, then 2 */
+} loading;
+
+static void *load_large(void *user)
+{
+    loading *l = user;
+    oclora_ggml_message message = {sizeof message, ""};
+    atomic_store(&l->state, 1);
+    l->status =
+        run.api->adapter_load(l->m->session, "large", 5, l->folder, strlen(l->folder), &message);
+    atomic_store(&l->state, 2);
+    return NULL;
+}
+
+/* Graphs that begin and end while an adapter's file is read; one could have begun before. */
+static void test_served_while_loading(void)
+{
+    char folder[] = "/tmp/oclora-large-XXXXXX", command[64];
+    model m;
+    pthread_t thread;
+    if (!golden_start() || !CHECK(mkdtemp(folder) != NULL) || !CHECK(write_large(folder))) return;
+    if (open_model(&m, "lora") && load(&m, "it", "")) {
+        loading l = {.m = &m, .folder = folder};
+        long served = 0;
+        map_one(&m);
+        CHECK_INT(run_graph(&m, &m.layers[0], &whole), GGML_STATUS_SUCCESS);
+        CHECK_INT(pthread_create(&thread, NULL, load_large, &l), 0);
+        while (atomic_load(&l.state) == 0) {
+        }
+        while (atomic_load(&l.state) == 1) {
+            CHECK_INT(run_graph(&m, &m.layers[0], &whole), GGML_STATUS_SUCCESS);
+            served += atomic_load(&l.state) == 1;
+        }
+        pthread_join(thread, NULL);
+        CHECK(l.status != OCLORA_OK); /* "x" is of no module */
+        CHECK(served >= 3);
+    }
+    close_model(&m);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK_INT(system(command), 0);
+}
+
 int main(void)
 {
     static const oclora_test tests[] = {
         {"a weight that was written anew", test_changed_weight},
         {"part of a weight, unusual rows", test_unusual_products},
         {"a weight reordered while another context uses it", test_reordered_in_use},
+        {"graphs go on while an adapter is read", test_served_while_loading},
     };
     if (!golden_begin(OCLORA_TEST_DATA "/golden")) return 1;
     const int status = oclora_test_main("ggml tenants", tests, sizeof tests / sizeof tests[0]);

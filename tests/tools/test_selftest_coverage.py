@@ -58,6 +58,7 @@ def required(cpu):
         yield ("attention: attention_rows ", "-DROWS=8")
         yield ("attention: attention_heads ", "-DHEADS=1")
         yield ("attention: attention_heads ", "-DHEADS=2")
+        yield from ((f"matmul_panel: panel_rows -DTYPE={t} ", "-DAHEAD=2048") for t in PANELS if t > 2)
     yield from ((f"elementwise: unary -DLANES={lanes} -DUNARY={u}",) for u in range(17))
     yield from ((f"elementwise: glu -DLANES={lanes} -DGLU={g}",) for g in range(6))
     yield from ((f"matmul_plain: matmul_{own} -DA_TYPE={t} -DNT={n}",) for t in TYPES for n in (1, 4))
