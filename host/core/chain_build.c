@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { SET_WORDS = OCLORA_CHAIN_KERNELS / 64, MOST_BUILDS = 16, LOAD_AT_USE = 2 };
 
@@ -23,10 +24,11 @@ struct oclora_chain_builds {
     uint32_t n;
     uint64_t clock;
     build *running; /* what the thread makes, or NULL */
-    pthread_t thread;
+    pthread_t thread, watch;
+    bool watched;           /* there is such a thread */
     bool compile;           /* for the thread: not only load it */
     oclora_chain_news news; /* to the thread */
-    atomic_bool done;       /* from it: what it made is there */
+    atomic_uint at_work;    /* of both: who is not done yet */
     oclora_status status;
     oclora_error err;
 };
@@ -97,9 +99,40 @@ static void *make_beside(void *user)
     oclora_chain_builds *builds = user;
     oclora_context *context = builds->context;
     builds->status = make(builds, builds->running, builds->compile, &builds->news, &builds->err);
-    atomic_store(&builds->done, true);
+    if (builds->compile && !builds->status) atomic_store(&context->has_compiled, true);
+    atomic_fetch_sub(&builds->at_work, 1);
     atomic_fetch_sub(&context->makers, 1);
     return NULL;
+}
+
+/* What a driver compiles with makes objects on the way that its exit handlers destroy, whichever
+ * step it is at; those of the process have to come behind them all, and soon. Most are made once,
+ * by the first compilation. */
+static void *watch_exit(void *user)
+{
+    oclora_chain_builds *builds = user;
+    oclora_context *context = builds->context;
+    const struct timespec pause = {0, atomic_load(&context->has_compiled) ? 20000000 : 500000};
+    while (atomic_load(&builds->at_work) > 1) {
+        context->drivers_work();
+        nanosleep(&pause, NULL);
+    }
+    atomic_fetch_sub(&builds->at_work, 1);
+    atomic_fetch_sub(&context->makers, 1);
+    return NULL;
+}
+
+static bool start_watch(oclora_chain_builds *builds)
+{
+    oclora_context *context = builds->context;
+    if (!context->drivers_work) return false;
+    context->drivers_work();
+    atomic_fetch_add(&builds->at_work, 1);
+    atomic_fetch_add(&context->makers, 1);
+    if (!pthread_create(&builds->watch, NULL, watch_exit, builds)) return true;
+    atomic_fetch_sub(&builds->at_work, 1);
+    atomic_fetch_sub(&context->makers, 1);
+    return false;
 }
 
 static void start(oclora_chain_builds *builds, build *b, bool compile)
@@ -109,31 +142,40 @@ static void start(oclora_chain_builds *builds, build *b, bool compile)
     b->state = BUILD_RUNS;
     b->looked = true;
     builds->err = (oclora_error){0};
-    atomic_store(&builds->done, false);
-    if (builds->context->drivers_work) builds->context->drivers_work();
+    atomic_store(&builds->at_work, 1);
+    builds->watched = start_watch(builds);
     atomic_fetch_add(&builds->context->makers, 1);
     if (!pthread_create(&builds->thread, NULL, make_beside, builds)) return;
     atomic_fetch_sub(&builds->context->makers, 1);
+    atomic_fetch_sub(&builds->at_work, 1);
+    if (builds->watched) pthread_join(builds->watch, NULL);
     builds->running = NULL;
     const oclora_status status =
         oclora_fail(&builds->err, OCLORA_INTERNAL, "no thread could be had to compile a chain");
     settle(builds, b, status, &builds->err);
 }
 
-/* Waits for the thread, if there is one. */
-static void join(oclora_chain_builds *builds)
+/* Waits for the threads, if there are any; whose place they made. */
+static build *join(oclora_chain_builds *builds)
 {
     build *b = builds->running;
-    if (!b) return;
+    if (!b) return NULL;
     pthread_join(builds->thread, NULL);
+    if (builds->watched) pthread_join(builds->watch, NULL);
     builds->running = NULL;
-    settle(builds, b, builds->status, &builds->err);
+    return b;
+}
+
+static void join_and_settle(oclora_chain_builds *builds)
+{
+    build *b = join(builds);
+    if (b) settle(builds, b, builds->status, &builds->err);
 }
 
 void oclora_chain_builds_work(oclora_chain_builds *builds)
 {
     atomic_store(&builds->news.last_work, oclora_chain_now());
-    if (builds->running && atomic_load(&builds->done)) join(builds);
+    if (builds->running && !atomic_load(&builds->at_work)) join_and_settle(builds);
 }
 
 /* The place of the set that has not been used for longest. */
@@ -168,7 +210,7 @@ void oclora_chain_builds_note(oclora_chain_builds *builds, const oclora_chain_se
     b->uses += b->uses < UINT32_MAX;
     const bool wait = b->uses >= oclora_context_tuned(context, OCLORA_TUNE_CHAIN_WAIT_AT);
     const bool compile = b->uses >= oclora_context_tuned(context, OCLORA_TUNE_CHAIN_BUILD_AT);
-    if (wait && b->state <= BUILD_RUNS) join(builds);
+    if (wait && b->state <= BUILD_RUNS) join_and_settle(builds);
     if (b->state != BUILD_WAITS) return;
     if (wait)
         make_now(builds, b);
@@ -198,7 +240,7 @@ oclora_chain_builds *oclora_chain_builds_create(oclora_context *context,
     builds->parts = parts;
     atomic_init(&builds->news.stop, false);
     atomic_init(&builds->news.last_work, 0);
-    atomic_init(&builds->done, false);
+    atomic_init(&builds->at_work, 0);
     return builds;
 }
 
@@ -207,7 +249,7 @@ void oclora_chain_builds_destroy(oclora_chain_builds *builds)
     if (!builds) return;
     const oclora_env *env = &builds->context->env;
     atomic_store(&builds->news.stop, true);
-    if (builds->running) pthread_join(builds->thread, NULL);
+    join(builds);
     for (uint32_t i = 0; i < builds->n; i++)
         if (builds->all[i].code.cl) clReleaseKernel(builds->all[i].code.cl);
     oclora_release(env, builds);

@@ -148,7 +148,6 @@ static oclora_status compile_unit(oclora_context *context, const char *source, c
 static oclora_status go_on(const oclora_context *context, const oclora_chain_recipe *all,
                            oclora_error *err)
 {
-    if (all->news && context->drivers_work) context->drivers_work();
     if (all->news && (atomic_load(&all->news->stop) || atomic_load(&context->quiet)))
         return oclora_fail(err, OCLORA_WRONG_STATE, "a chain is not wanted any more");
     return oclora_context_health(context, err);

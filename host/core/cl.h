@@ -43,6 +43,7 @@ struct oclora_context {
     size_t disabled_capacity;
     atomic_uint compiled, loaded, rejected; /* oclora_program_stats */
     atomic_uint makers;                     /* threads that make chains */
+    atomic_bool has_compiled;               /* one of them, a whole chain */
     atomic_bool quiet;                      /* oclora_context_quiet was called */
     void (*drivers_work)(void);             /* see oclora_context_options */
     bool has_lock;

@@ -111,6 +111,7 @@ oclora_status oclora_context_create(oclora_context **out, const oclora_env *env,
     atomic_init(&context->loaded, 0);
     atomic_init(&context->rejected, 0);
     atomic_init(&context->makers, 0);
+    atomic_init(&context->has_compiled, false);
     atomic_init(&context->quiet, false);
     context->drivers_work = options->drivers_work;
     oclora_status status;

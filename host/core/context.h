@@ -15,8 +15,9 @@ typedef struct oclora_context_options {
                               $XDG_CACHE_HOME/oclora/programs or ~/.cache/oclora/programs; "" = no
                               disk cache */
     void *cl_context;      /* a host's own cl_context, retained; NULL = create one */
-    void (*drivers_work)(void); /* called before and after each step of what a thread of the
-                                   context's own has the driver do; NULL = nobody wants to know */
+    void (*drivers_work)(void); /* called by a thread of the context's own while another has the
+                                   driver compile, every half millisecond until a first chain is
+                                   compiled, then every 20; NULL = nobody wants to know */
     uint32_t ignore_quirks; /* not 0: nothing known or found to be wrong is acted upon (self-tests) */
 } oclora_context_options;
 
@@ -50,7 +51,8 @@ uint32_t oclora_context_mark(oclora_context *context);
 
 /* For a process that exits while objects live, in the middle of what a driver does for a thread of the
  * context's own (chains): these threads end, and none begins. To be called before the driver's own
- * exit handlers, of which every step of its work may register some: hence `drivers_work`. */
+ * exit handlers, which compiling registers at any time: hence `drivers_work`. An exit between such a
+ * registration and the next call of it can still meet destroyed objects of the driver. */
 void oclora_context_quiet(oclora_context *context);
 
 /* OCLORA_OK, or DEVICE_LOST once any call reported a dead device. Any thread. */

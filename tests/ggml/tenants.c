@@ -263,28 +263,38 @@ static void *load_large(void *user)
     return NULL;
 }
 
-/* Graphs that begin and end while an adapter's file is read; one could have begun before. */
+/* How many graphs ended while a call that loads ran; one of them could have begun before. */
+static long served_while_loading(model *m, const char *folder)
+{
+    loading l = {.m = m, .folder = folder};
+    pthread_t thread;
+    long served = 0;
+    if (!CHECK_INT(pthread_create(&thread, NULL, load_large, &l), 0)) return 0;
+    while (atomic_load(&l.state) == 0) {
+    }
+    while (atomic_load(&l.state) == 1) {
+        CHECK_INT(run_graph(m, &m->layers[0], &whole), GGML_STATUS_SUCCESS);
+        served += atomic_load(&l.state) == 1;
+    }
+    pthread_join(thread, NULL);
+    CHECK(l.status != OCLORA_OK); /* "x" is of no module */
+    return served;
+}
+
+/* Several tries: who runs when is the machine's choice. */
 static void test_served_while_loading(void)
 {
+    enum { TRIES = 20, ENOUGH = 3 };
     char folder[] = "/tmp/oclora-large-XXXXXX", command[64];
     model m;
-    pthread_t thread;
     if (!golden_start() || !CHECK(mkdtemp(folder) != NULL) || !CHECK(write_large(folder))) return;
     if (open_model(&m, "lora") && load(&m, "it", "")) {
-        loading l = {.m = &m, .folder = folder};
         long served = 0;
         map_one(&m);
         CHECK_INT(run_graph(&m, &m.layers[0], &whole), GGML_STATUS_SUCCESS);
-        CHECK_INT(pthread_create(&thread, NULL, load_large, &l), 0);
-        while (atomic_load(&l.state) == 0) {
-        }
-        while (atomic_load(&l.state) == 1) {
-            CHECK_INT(run_graph(&m, &m.layers[0], &whole), GGML_STATUS_SUCCESS);
-            served += atomic_load(&l.state) == 1;
-        }
-        pthread_join(thread, NULL);
-        CHECK(l.status != OCLORA_OK); /* "x" is of no module */
-        CHECK(served >= 3);
+        for (int i = 0; i < TRIES && served < ENOUGH; i++)
+            served = served_while_loading(&m, folder);
+        CHECK(served >= ENOUGH);
     }
     close_model(&m);
     snprintf(command, sizeof command, "rm -r %s", folder);
