@@ -179,13 +179,17 @@
 #define ADD_HIGH(i, v)
 #else
 #define HIGH_PAIRS (4 / HIGH_BITS) /* pairs of inputs a byte */
-#define HIGH_MASK  (uchar)(16 * (HIGH_BITS == 2 ? 3 : 1))
+#define HIGH_MASK  (16 * (HIGH_BITS == 2 ? 3 : 1))
 #define ADD_HIGH(i, v)                                                                             \
-    uchar16 h = vload16((i) / HIGH_PAIRS, high + (v)*HIGH_BYTES(d_in));                            \
-    h = h >> (uchar)((i) % HIGH_PAIRS * 2 * HIGH_BITS);                                            \
-    n |= (h << (uchar)4) & HIGH_MASK;                                                              \
-    n1 |= (h << (uchar)(4 - HIGH_BITS)) & HIGH_MASK;
+    int16 h = BYTES16((i) / HIGH_PAIRS, high + (v)*HIGH_BYTES(d_in));                              \
+    h = h >> (int)((i) % HIGH_PAIRS * 2 * HIGH_BITS);                                              \
+    n |= (h << 4) & HIGH_MASK;                                                                     \
+    n1 |= (h << (4 - HIGH_BITS)) & HIGH_MASK;
 #endif
+
+/* Widened as they are loaded, then taken apart: AVX2 widens from memory in one instruction, and has no
+ * shifts of bytes. */
+#define BYTES16(i, p) convert_int16(vload16(i, p))
 
 #define BLOCK32(b, q, USE)                                                                         \
     ASK_AHEAD(b)                                                                                   \
@@ -197,9 +201,9 @@
             float16 w[NV], w1[NV];                                                                 \
             UNROLL for (int v = 0; v < NV; v++)                                                    \
             {                                                                                      \
-                uchar16 n1 = vload16((ulong)part * (PART / 2) + j, q + v * panel);                 \
-                uchar16 n = n1 & (uchar)15;                                                        \
-                n1 = n1 >> (uchar)4;                                                               \
+                int16 n1 = BYTES16((ulong)part * (PART / 2) + j, q + v * panel);                   \
+                int16 n = n1 & 15;                                                                 \
+                n1 = n1 >> 4;                                                                      \
                 ADD_HIGH(part *(PART / 2) + j, v)                                                  \
                 w[v] = fma(convert_float16(n), d[v], mn[v]);                                       \
                 w1[v] = fma(convert_float16(n1), d[v], mn[v]);                                     \
