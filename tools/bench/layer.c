@@ -281,25 +281,53 @@ static oclora_status base_once(bench_layer *l)
                          NULL, 0, &l->device->err);
 }
 
-static bool repeat(bench_layer *l, oclora_status (*once)(bench_layer *), uint32_t repeats)
+static oclora_status repeat(bench_layer *l, oclora_status (*once)(bench_layer *), uint32_t repeats)
 {
     for (uint32_t i = 0; i < repeats; i++) {
         bench_layer *at = l->turn ? &l->others[l->turn - 1] : l;
         l->turn = (l->turn + 1) % (l->n_others + 1);
-        if (once(at) != OCLORA_OK) return say(l, "a layer");
+        OCLORA_TRY(once(at));
     }
-    return oclora_stream_finish(l->device->stream, &l->device->err) == OCLORA_OK ||
+    return OCLORA_OK;
+}
+
+static bool launch(bench_layer *l, oclora_status (*once)(bench_layer *), uint32_t repeats)
+{
+    return (repeat(l, once, repeats) == OCLORA_OK &&
+            oclora_stream_finish(l->device->stream, &l->device->err) == OCLORA_OK) ||
+           say(l, "a layer");
+}
+
+/* As graphs run them (host/graph/runner.c). */
+static bool launch_as_graph(bench_layer *l, oclora_status (*once)(bench_layer *), uint32_t repeats)
+{
+    oclora_stream *stream = l->device->stream;
+    oclora_stream_chain_begin(stream, l->shape.rows);
+    const oclora_status status = repeat(l, once, repeats);
+    const oclora_status ended = oclora_stream_chain_end(stream, &l->device->err);
+    return (status == OCLORA_OK && ended == OCLORA_OK &&
+            oclora_stream_finish(stream, &l->device->err) == OCLORA_OK) ||
            say(l, "a layer");
 }
 
 bool bench_layer_delta(void *layer, uint32_t repeats)
 {
-    return repeat(layer, delta_once, repeats);
+    return launch(layer, delta_once, repeats);
 }
 
 bool bench_layer_base(void *layer, uint32_t repeats)
 {
-    return repeat(layer, base_once, repeats);
+    return launch(layer, base_once, repeats);
+}
+
+bool bench_layer_delta_graph(void *layer, uint32_t repeats)
+{
+    return launch_as_graph(layer, delta_once, repeats);
+}
+
+bool bench_layer_base_graph(void *layer, uint32_t repeats)
+{
+    return launch_as_graph(layer, base_once, repeats);
 }
 
 bool bench_layer_spread(bench_layer *layer, uint32_t places)

@@ -46,6 +46,10 @@ uint32_t bench_layer_row(const bench_layer *layer, uint32_t adapter);
 /* Bench sides: the adapters' share alone, and the base products alone. */
 bool bench_layer_delta(void *layer, uint32_t repeats);
 bool bench_layer_base(void *layer, uint32_t repeats);
+/* The same as a graph runs them: few rows in chains (oclora_stream_chain_begin), which are compiled
+ * at the second call with several repeats. */
+bool bench_layer_delta_graph(void *layer, uint32_t repeats);
+bool bench_layer_base_graph(void *layer, uint32_t repeats);
 
 /* The sides go through `places` layers of this shape in turns from here on: with more bytes
  * together than the device caches, every one comes from memory, as those of a whole model do. */
