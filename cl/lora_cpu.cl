@@ -15,6 +15,7 @@ enum { SWEEP = 64 }; /* vectors of outputs that one row goes along */
 #define SUMS 16
 #endif
 enum { PASS = SUMS == 16 ? 4 : 2, MOST = SUMS, LEAST = SUMS / 2 };
+enum { ALONG = SUMS == 16 ? 4 : 1 }; /* vectors of a factor that four rows share at a time */
 
 /* (P x)[k]: the sum over a group of neighbouring inputs, ascending. */
 static inline float grouped_input(__global const float *x, uint k, uint group)
@@ -135,9 +136,9 @@ static inline void shrink_rest(uint type, __global const uchar *const *a_row,
     }
 
 EXPAND_TILE(expand_1_any, 1, 4, 1, 4, LOAD_ANY)
-EXPAND_TILE(expand_4_f32, 4, 4, PASS, PASS, LOAD_F32)
-EXPAND_TILE(expand_4_f16, 4, 4, PASS, PASS, LOAD_F16)
-EXPAND_TILE(expand_4_any, 4, 4, PASS, PASS, LOAD_ANY)
+EXPAND_TILE(expand_4_f32, 4, 4, 4, ALONG, LOAD_F32)
+EXPAND_TILE(expand_4_f16, 4, 4, 4, ALONG, LOAD_F16)
+EXPAND_TILE(expand_4_any, 4, 4, 4, ALONG, LOAD_ANY)
 
 /* One row alone takes MOST or LEAST factor rows of f32, or 8 of f16, side by side and reads them
  * along: from memory, waits at the begin of a page are shared by so many streams, where across the
