@@ -136,9 +136,9 @@ static inline void shrink_rest(uint type, __global const uchar *const *a_row,
     }
 
 EXPAND_TILE(expand_1_any, 1, 4, 1, 4, LOAD_ANY)
-EXPAND_TILE(expand_4_f32, 4, 4, 4, ALONG, LOAD_F32)
-EXPAND_TILE(expand_4_f16, 4, 4, 4, ALONG, LOAD_F16)
-EXPAND_TILE(expand_4_any, 4, 4, 4, ALONG, LOAD_ANY)
+EXPAND_TILE(expand_4_f32, 4, 4, ROW_TILE, ALONG, LOAD_F32)
+EXPAND_TILE(expand_4_f16, 4, 4, ROW_TILE, ALONG, LOAD_F16)
+EXPAND_TILE(expand_4_any, 4, 4, ROW_TILE, ALONG, LOAD_ANY)
 
 /* One row alone takes MOST or LEAST factor rows of f32, or 8 of f16, side by side and reads them
  * along: from memory, waits at the begin of a page are shared by so many streams, where across the

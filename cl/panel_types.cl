@@ -187,8 +187,8 @@
     n1 |= (h << (4 - HIGH_BITS)) & HIGH_MASK;
 #endif
 
-/* Widened as they are loaded, then taken apart: AVX2 widens from memory in one instruction, and has no
- * shifts of bytes. */
+/* Widened as they are loaded, then taken apart: AVX2 widens from memory in one instruction, and has
+ * no shifts of bytes. */
 #define BYTES16(i, p) convert_int16(vload16(i, p))
 
 #define BLOCK32(b, q, USE)                                                                         \

@@ -94,15 +94,20 @@ static void make_now(oclora_chain_builds *builds, build *b)
     settle(builds, b, status, &err);
 }
 
+/* The last that either thread does. */
+static void *leave(oclora_chain_builds *builds)
+{
+    atomic_fetch_sub(&builds->at_work, 1);
+    atomic_fetch_sub(&builds->context->makers, 1);
+    return NULL;
+}
+
 static void *make_beside(void *user)
 {
     oclora_chain_builds *builds = user;
-    oclora_context *context = builds->context;
     builds->status = make(builds, builds->running, builds->compile, &builds->news, &builds->err);
-    if (builds->compile && !builds->status) atomic_store(&context->has_compiled, true);
-    atomic_fetch_sub(&builds->at_work, 1);
-    atomic_fetch_sub(&context->makers, 1);
-    return NULL;
+    if (builds->compile && !builds->status) atomic_store(&builds->context->has_compiled, true);
+    return leave(builds);
 }
 
 /* What a driver compiles with makes objects on the way that its exit handlers destroy, whichever
@@ -111,43 +116,35 @@ static void *make_beside(void *user)
 static void *watch_exit(void *user)
 {
     oclora_chain_builds *builds = user;
-    oclora_context *context = builds->context;
+    const oclora_context *context = builds->context;
     const struct timespec pause = {0, atomic_load(&context->has_compiled) ? 20000000 : 500000};
     while (atomic_load(&builds->at_work) > 1) {
         context->drivers_work();
         nanosleep(&pause, NULL);
     }
-    atomic_fetch_sub(&builds->at_work, 1);
-    atomic_fetch_sub(&context->makers, 1);
-    return NULL;
+    return leave(builds);
 }
 
-static bool start_watch(oclora_chain_builds *builds)
+static bool spawn(oclora_chain_builds *builds, pthread_t *thread, void *(*work)(void *))
 {
-    oclora_context *context = builds->context;
-    if (!context->drivers_work) return false;
-    context->drivers_work();
-    atomic_fetch_add(&builds->at_work, 1);
-    atomic_fetch_add(&context->makers, 1);
-    if (!pthread_create(&builds->watch, NULL, watch_exit, builds)) return true;
-    atomic_fetch_sub(&builds->at_work, 1);
-    atomic_fetch_sub(&context->makers, 1);
+    atomic_fetch_add(&builds->context->makers, 1);
+    if (!pthread_create(thread, NULL, work, builds)) return true;
+    atomic_fetch_sub(&builds->context->makers, 1);
     return false;
 }
 
 static void start(oclora_chain_builds *builds, build *b, bool compile)
 {
+    const bool watch = builds->context->drivers_work != NULL;
     builds->running = b;
     builds->compile = compile;
     b->state = BUILD_RUNS;
     b->looked = true;
     builds->err = (oclora_error){0};
-    atomic_store(&builds->at_work, 1);
-    builds->watched = start_watch(builds);
-    atomic_fetch_add(&builds->context->makers, 1);
-    if (!pthread_create(&builds->thread, NULL, make_beside, builds)) return;
-    atomic_fetch_sub(&builds->context->makers, 1);
-    atomic_fetch_sub(&builds->at_work, 1);
+    atomic_store(&builds->at_work, watch ? 2 : 1);
+    builds->watched = watch && spawn(builds, &builds->watch, watch_exit);
+    if (builds->watched == watch && spawn(builds, &builds->thread, make_beside)) return;
+    atomic_store(&builds->at_work, 1); /* the watch ends */
     if (builds->watched) pthread_join(builds->watch, NULL);
     builds->running = NULL;
     const oclora_status status =

@@ -291,43 +291,38 @@ static oclora_status repeat(bench_layer *l, oclora_status (*once)(bench_layer *)
     return OCLORA_OK;
 }
 
-static bool launch(bench_layer *l, oclora_status (*once)(bench_layer *), uint32_t repeats)
-{
-    return (repeat(l, once, repeats) == OCLORA_OK &&
-            oclora_stream_finish(l->device->stream, &l->device->err) == OCLORA_OK) ||
-           say(l, "a layer");
-}
-
-/* As graphs run them (host/graph/runner.c). */
-static bool launch_as_graph(bench_layer *l, oclora_status (*once)(bench_layer *), uint32_t repeats)
+/* `as_graph`: as host/graph/steps.c runs them. */
+static bool launch(bench_layer *l, oclora_status (*once)(bench_layer *), uint32_t repeats,
+                   bool as_graph)
 {
     oclora_stream *stream = l->device->stream;
-    oclora_stream_chain_begin(stream, l->shape.rows);
-    const oclora_status status = repeat(l, once, repeats);
-    const oclora_status ended = oclora_stream_chain_end(stream, &l->device->err);
-    return (status == OCLORA_OK && ended == OCLORA_OK &&
-            oclora_stream_finish(stream, &l->device->err) == OCLORA_OK) ||
-           say(l, "a layer");
+    oclora_error *err = &l->device->err;
+    if (as_graph) oclora_stream_chain_begin(stream, l->shape.rows);
+    oclora_status status = repeat(l, once, repeats);
+    const oclora_status ended = oclora_stream_chain_end(stream, status ? NULL : err);
+    if (status == OCLORA_OK) status = ended;
+    if (status == OCLORA_OK) status = oclora_stream_finish(stream, err);
+    return status == OCLORA_OK || say(l, "a layer");
 }
 
 bool bench_layer_delta(void *layer, uint32_t repeats)
 {
-    return launch(layer, delta_once, repeats);
+    return launch(layer, delta_once, repeats, false);
 }
 
 bool bench_layer_base(void *layer, uint32_t repeats)
 {
-    return launch(layer, base_once, repeats);
+    return launch(layer, base_once, repeats, false);
 }
 
 bool bench_layer_delta_graph(void *layer, uint32_t repeats)
 {
-    return launch_as_graph(layer, delta_once, repeats);
+    return launch(layer, delta_once, repeats, true);
 }
 
 bool bench_layer_base_graph(void *layer, uint32_t repeats)
 {
-    return launch_as_graph(layer, base_once, repeats);
+    return launch(layer, base_once, repeats, true);
 }
 
 bool bench_layer_spread(bench_layer *layer, uint32_t places)
