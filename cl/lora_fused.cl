@@ -4,10 +4,10 @@
  *
  * Preconditions beyond theirs: no adapter of the batch has u, a core, a router or multiplies in
  * these weights. Grid (weights, chunks), groups of 1. Weight i has its lanes at l<i>, rows of y at
- * y<i> (stride s<i>) and d<i> outputs; no two weights share rows of y; its hidden vectors begin hidden_floats * i floats into h. */
+ * y<i> (stride s<i>) and d<i> outputs; no two weights share rows of y; its hidden vectors begin
+ * hidden_floats * i floats into h. */
 #pragma OPENCL FP_CONTRACT OFF
-#include "lora_cpu.cl"
-#include "lora_types.cl"
+#include "lora_block.cl"
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16))) void
 lora_fused(__global const uchar *restrict pool, ulong pool_offset,
@@ -35,12 +35,22 @@ lora_fused(__global const uchar *restrict pool, ulong pool_offset,
     for (uint e = 0; e < chunk.n_entries; e++) {
         lora_lane lane =
             ((__global const lora_lane *)(lanes + lane_offset))[WORK_ENTRY(chunk.entry_first + e)];
-        uint j0 = shrink_row(&lane, pool, &rows, e, x_base + x_offset, x_stride, d_in);
-        for (; j0 < lane.rank; j0 += RANK_TILE)
-            shrink_ranks(&lane, pool, &rows, e, x_base + x_offset, x_stride, d_in, j0);
-        if (!lane.rank && !lane.c) continue;
-        for (uint o = 0; o < d_out; o += OUTPUTS) /* so much of B stays near for all rows */
-            expand_outputs(&lane, pool, &rows, e, rows.hidden, y, y_stride, d_out,
-                           o, min(o + OUTPUTS, d_out));
+        for (rows_of part = rows; part.n_rows;) {
+            uint n = block_rows(&part, &lane, d_in, d_out);
+            if (n) {
+                shrink_blocks(&lane, pool, &part, e, x_base + x_offset, x_stride, d_in, n);
+                expand_blocks(&lane, pool, &part, e, y, y_stride, d_out, n);
+            } else {
+                n = part.n_rows;
+                uint j0 = shrink_row(&lane, pool, &part, e, x_base + x_offset, x_stride, d_in);
+                for (; j0 < lane.rank; j0 += RANK_TILE)
+                    shrink_ranks(&lane, pool, &part, e, x_base + x_offset, x_stride, d_in, j0);
+                /* so much of B stays near for all rows */
+                for (uint o = 0; o < d_out && (lane.rank || lane.c); o += OUTPUTS)
+                    expand_outputs(&lane, pool, &part, e, part.hidden, y, y_stride, d_out, o,
+                                   min(o + OUTPUTS, d_out));
+            }
+            skip_rows(&part, n);
+        }
     }
 }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_CLASS_GPU };
+enum { OCLORA_TUNE_NO_AHEAD = 64 }; /* OCLORA_TUNE_MATMUL_AHEAD: the compiler may have no prefetch */
 
 /* X(NAME, name, classes, least, most, a multiple of, what it is) */
 #define OCLORA_TUNE_PARAMS(X)                                                                      \

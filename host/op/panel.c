@@ -9,7 +9,7 @@ _Static_assert(OCLORA_TYPE_F32 == 0 && OCLORA_TYPE_F16 == 1 && OCLORA_TYPE_BF16 
                    OCLORA_TYPE_Q5_K == 9 && OCLORA_TYPE_Q6_K == 10,
                "the kernel's TYPE numbers");
 
-enum { N_ARGS = 15, GPU_SLICES = 8, GPU_TILE_ROWS = 32, TILE_INPUTS = 288, NO_AHEAD = 64 };
+enum { N_ARGS = 15, GPU_SLICES = 8, GPU_TILE_ROWS = 32, TILE_INPUTS = 288 };
 
 typedef struct call {
     oclora_stream *stream;
@@ -86,8 +86,8 @@ oclora_panel_cut oclora_panel_cut_of(const oclora_context *context, oclora_type 
  * it costs more than it brings, and the long ones of dense types the device sees by itself. */
 static uint32_t bytes_ahead(const oclora_context *context, oclora_type type, oclora_panel_cut cut)
 {
-    if (oclora_context_class(context) != OCLORA_CLASS_CPU) return NO_AHEAD;
-    if (oclora_type_block(type) == 1 || cut.panels > 2) return NO_AHEAD;
+    if (oclora_context_class(context) != OCLORA_CLASS_CPU) return OCLORA_TUNE_NO_AHEAD;
+    if (oclora_type_block(type) == 1 || cut.panels > 2) return OCLORA_TUNE_NO_AHEAD;
     return oclora_context_tuned(context, OCLORA_TUNE_MATMUL_AHEAD);
 }
 
@@ -101,7 +101,7 @@ void oclora_panel_defines(char *out, size_t size, const oclora_context *context,
     const uint32_t ahead = bytes_ahead(context, type, cut);
     int n = snprintf(out, size, "-DTYPE=%u -DMR=%u -DNV=%u", (unsigned)type, (unsigned)cut.rows,
                      (unsigned)cut.panels);
-    if (ahead > NO_AHEAD) n += snprintf(out + n, size - (size_t)n, " -DAHEAD=%u", (unsigned)ahead);
+    if (ahead > OCLORA_TUNE_NO_AHEAD) n += snprintf(out + n, size - (size_t)n, " -DAHEAD=%u", (unsigned)ahead);
     if (inputs != TILE_INPUTS) snprintf(out + n, size - (size_t)n, " -DKP=%u", (unsigned)inputs);
 }
 

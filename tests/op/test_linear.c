@@ -234,6 +234,32 @@ static void high_ranks(const oclora_test_device *device)
     world_check(&w);
 }
 
+/* Chunks that lora_fused does in blocks, whole and not, and rows that are left over. */
+static void blocks(const oclora_test_device *device)
+{
+    static const oclora_type types[][2] = {{OCLORA_TYPE_F16, OCLORA_TYPE_F16},
+                                           {OCLORA_TYPE_F32, OCLORA_TYPE_F16},
+                                           {OCLORA_TYPE_F16, OCLORA_TYPE_F32},
+                                           {OCLORA_TYPE_F32, OCLORA_TYPE_F32}};
+    static const uint32_t ranks[] = {71, 5, 130, 64, 1}, with[] = {0, WITH_BETA, WITH_C, 0, 0};
+    oclora_error err = {0, ""};
+    const uint32_t was = oclora_context_tuned(device->context, OCLORA_TUNE_FUSED_WORK);
+    if (was)
+        CHECK_OK(oclora_context_tune(device->context, OCLORA_TUNE_FUSED_WORK, 1u << 24, &err),
+                 &err);
+    for (uint32_t i = 0; i < 4; i++) {
+        world w;
+        world_open(&w, device, 1072, 272, i % 2 ? 62 : 29);
+        w.alike = i % 2 ? 47 : 9;
+        w.chunk_rows = 64;
+        for (uint32_t k = 0; k < 5; k++)
+            world_add(&w, ranks[k], 1, types[i][0], types[(k + i) % 4][1], with[k]);
+        world_check(&w);
+    }
+    if (was)
+        CHECK_OK(oclora_context_tune(device->context, OCLORA_TUNE_FUSED_WORK, was, &err), &err);
+}
+
 static void bias_and_refusals(const oclora_test_device *device)
 {
     world w;
@@ -320,6 +346,11 @@ static void test_high_ranks(void)
     oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, high_ranks);
 }
 
+static void test_blocks(void)
+{
+    oclora_test_each_device(OCLORA_TEST_BOTH_CLASSES, blocks);
+}
+
 static void test_bias_and_refusals(void)
 {
     oclora_test_each_device(OCLORA_TEST_OWN_CLASS, bias_and_refusals);
@@ -327,10 +358,14 @@ static void test_bias_and_refusals(void)
 
 int main(void)
 {
-    static const oclora_test tests[] = {
-        {"mixed_types", test_mixed_types}, {"odd_sizes", test_odd_sizes},
-        {"multiplied", test_multiplied},   {"routed", test_routed},
-        {"grouped", test_grouped},         {"group_refusals", test_group_refusals},
-        {"high_ranks", test_high_ranks},   {"bias_and_refusals", test_bias_and_refusals}};
+    static const oclora_test tests[] = {{"mixed_types", test_mixed_types},
+                                        {"odd_sizes", test_odd_sizes},
+                                        {"multiplied", test_multiplied},
+                                        {"routed", test_routed},
+                                        {"grouped", test_grouped},
+                                        {"group_refusals", test_group_refusals},
+                                        {"high_ranks", test_high_ranks},
+                                        {"blocks", test_blocks},
+                                        {"bias_and_refusals", test_bias_and_refusals}};
     return oclora_test_main("op_linear", tests, sizeof tests / sizeof tests[0]);
 }

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_ROWS = 8 };
-
 static uint64_t put(world *w, const void *data, size_t bytes)
 {
     uint64_t at = w->pool_used;
@@ -117,6 +115,8 @@ void world_open(world *w, const oclora_test_device *device, uint32_t d_in, uint3
     w->d_out = d_out;
     w->n_rows = n_rows;
     w->tolerance = 4e-6;
+    w->chunk_rows = 8;
+    w->alike = 1;
     w->pool_bytes = calloc(WORLD_POOL_BYTES, 1);
     w->pool_used = 64; /* offset 0 means absent */
     size_t weights = (size_t)d_in * d_out, outputs = (size_t)n_rows * (d_out + WORLD_PAD);
@@ -267,7 +267,7 @@ static void run(world *w, const oclora_batch *batch, const uint32_t *x_rows, flo
     oclora_row_work *work = NULL;
     size_t xs = (w->d_in + WORLD_PAD) * 4, ys = (w->d_out + WORLD_PAD) * 4;
     uint32_t n = batch->n_rows;
-    CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), batch, CHUNK_ROWS, &err), &err);
+    CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), batch, w->chunk_rows, &err), &err);
     CHECK_OK(oclora_row_work_create(&work, stream, &err), &err);
     CHECK_OK(oclora_row_work_update(work, &list, &err), &err);
     oclora_test_poison(y, n * ys);
@@ -295,6 +295,13 @@ static uint32_t fill_batch(const world *w, uint32_t *start, uint32_t *ids, float
     uint32_t n = 0;
     for (uint32_t row = 0; row < w->n_rows; row++) {
         start[row] = n;
+        if (row % w->alike) {
+            for (uint32_t e = start[row - 1], end = n; e < end; e++, n++) {
+                ids[n] = ids[e];
+                weights[n] = weights[e];
+            }
+            continue;
+        }
         for (uint32_t e = row % 5 ? oclora_test_random() % (WORLD_ENTRIES + 1) : 1; e; e--) {
             ids[n] = oclora_test_random() % w->n_adapters;
             weights[n++] = oclora_test_random() % 5 ? oclora_test_uniform() * 2 : 0.0f;
@@ -328,7 +335,8 @@ void world_check(world *w)
         if (!(error <= worst)) worst = error;
         for (uint32_t i = w->d_out; i < stride; i++) differ += !isnan(y[row * stride + i]);
         uint32_t one_start[2] = {0, start[row + 1] - start[row]};
-        oclora_batch one = {1, w->n_adapters, one_start, ids + start[row], weights + start[row], NULL};
+        oclora_batch one = {1,   w->n_adapters, one_start, ids + start[row], weights + start[row],
+                            NULL};
         run(w, &one, &row, alone);
         differ += memcmp(alone, y + row * stride, w->d_out * 4) != 0;
         if (!one_start[1] && !(w->flags & OCLORA_LINEAR_DELTA_ONLY)) continue;

@@ -26,7 +26,7 @@ typedef struct world {
     uint32_t n_adapters, d_in, d_out, n_rows;
     oclora_lane_table *table;
     float *values, *x, *y0; /* y0: what y holds before, if DELTA_ONLY is set */
-    uint32_t flags;
+    uint32_t flags, chunk_rows, alike; /* alike: so many rows on end have the same mixture */
     double tolerance; /* max error over max value */
 } world;
 
