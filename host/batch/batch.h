@@ -57,8 +57,9 @@ typedef struct oclora_worklist {
 } oclora_worklist;
 
 /* Entries of weight 0 are dropped. Within a row, entries keep their order. `chunk_rows` >= 1 bounds
- * the rows of a chunk. Errors: INVALID_ARGUMENT (index out of range, row_start not monotone, weight
- * not finite; names the row), OUT_OF_HOST_MEMORY. */
+ * the rows of a chunk; rows of one tuple are cut into chunks of about one length. Errors:
+ * INVALID_ARGUMENT (index out of range, row_start not monotone, weight not finite; names the row),
+ * OUT_OF_HOST_MEMORY. */
 oclora_status oclora_worklist_build(oclora_worklist *out, const oclora_env *env,
                                     const oclora_batch *batch, uint32_t chunk_rows,
                                     oclora_error *err);

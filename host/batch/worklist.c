@@ -97,13 +97,22 @@ static void sort_rows(kept *k)
     }
 }
 
-static uint32_t chunk_length(const kept *k, uint32_t position, uint32_t chunk_rows)
+/* How many rows from `position` on have its tuple. */
+static uint32_t alike(const kept *k, uint32_t position)
 {
     uint32_t n = 1;
-    while (n < chunk_rows && position + n < k->n_order &&
+    while (position + n < k->n_order &&
            !compare_rows(k, k->order[position], k->order[position + n]))
         n++;
     return n;
+}
+
+/* For as few chunks as may be, of about one length, of whole fours, which kernels do at once. */
+static uint32_t chunk_length(uint32_t rows, uint32_t chunk_rows)
+{
+    const uint32_t chunks = (rows - 1) / chunk_rows + 1, n = (rows - 1) / chunks + 1;
+    const uint32_t fours = (n + 3) / 4 * 4;
+    return fours < chunk_rows ? fours : chunk_rows;
 }
 
 static void fill_chunk(oclora_worklist *list, const kept *k, uint32_t position, uint32_t n)
@@ -184,9 +193,12 @@ oclora_status oclora_worklist_build(oclora_worklist *out, const oclora_env *env,
     if (status == OCLORA_OK) {
         sort_rows(&k);
         list.n_positions = k.n_order;
-        for (uint32_t at = 0, n = 0; at < k.n_order; at += n) {
-            n = chunk_length(&k, at, chunk_rows);
-            fill_chunk(&list, &k, at, n);
+        for (uint32_t at = 0; at < k.n_order;) {
+            const uint32_t end = at + alike(&k, at), most = chunk_length(end - at, chunk_rows);
+            for (uint32_t n = most; at < end; at += n) {
+                if (n > end - at) n = end - at;
+                fill_chunk(&list, &k, at, n);
+            }
         }
         if (list.peers != NULL) fill_peers(&list, &k);
         *out = list;

@@ -15,6 +15,7 @@ if(TARGET ggml-oclora AND TARGET oclora-generate)
     oclora_add_host_program(sessions)
 
     find_package(Python3 REQUIRED COMPONENTS Interpreter)
+    # What has deadlines of its own runs alone.
     function(oclora_add_host_test name)
         foreach(runtime pocl intel)
             add_test(NAME hosts_${name}_${runtime} COMMAND ${ARGN} --runtime ${runtime})
@@ -27,6 +28,13 @@ if(TARGET ggml-oclora AND TARGET oclora-generate)
         oclora_add_host_test(${name} "${Python3_EXECUTABLE}"
             "${CMAKE_CURRENT_SOURCE_DIR}/hosts/${name}.py" --build "${PROJECT_BINARY_DIR}")
     endforeach()
+    # These only compare numbers: they may share the machine. Compiling for every architecture takes
+    # longest, mostly on one core, so it begins first.
+    foreach(name golden_batch alone f32_logits architectures)
+        set_tests_properties(hosts_${name}_pocl hosts_${name}_intel PROPERTIES RUN_SERIAL OFF)
+    endforeach()
+    set_tests_properties(hosts_architectures_pocl hosts_architectures_intel PROPERTIES
+        COST 1000 TIMEOUT 4800)
     oclora_add_host_test(refusals "${Python3_EXECUTABLE}"
         "${CMAKE_CURRENT_SOURCE_DIR}/hosts/refusals.py" --build "${PROJECT_BINARY_DIR}")
 
