@@ -24,6 +24,16 @@ enum { PART = 8, PARTS = 2 };
 
 #define EACH(i, n) UNROLL for (int i = 0; i < n; i++)
 
+/* Asks for the lines of share i of n of `bytes` bytes at p: pieces of rows are too short for a core
+ * to foresee the next. */
+#ifdef AHEAD
+#define ASK_SHARE(p, bytes, i, n)                                                                  \
+    for (uint line = (bytes) / 64 * (i) / (n); line < (bytes) / 64 * ((i) + 1) / (n); line++)      \
+        __builtin_prefetch((const void *)(ulong)((p) + (ulong)line * 64));
+#else
+#define ASK_SHARE(p, bytes, i, n)
+#endif
+
 /* How many of the first rows are done in blocks: none if they are few, or if something is not made
  * of whole vectors of f32 or f16. */
 static inline uint block_rows(const rows_of *rows, const lora_lane *lane, uint d_in, uint d_out)
@@ -69,21 +79,35 @@ static inline void skip_rows(rows_of *rows, uint n)
         }                                                                                          \
     }
 
-/* The same for any number of rank rows. */
+/* The same for up to 3 rank rows. */
 #define SHRINK_BLOCKS(name, type, LOAD)                                                            \
     SHRINK_BLOCK(name##_1, 1, type, LOAD)                                                          \
     SHRINK_BLOCK(name##_2, 2, type, LOAD)                                                          \
     SHRINK_BLOCK(name##_3, 3, type, LOAD)                                                          \
-    static inline void name(__global const type *a, uint row, uint ranks,                          \
+    static inline void name(__global const uchar *a_row, uint row, uint ranks,                     \
                             __global const float *const *x_row, uint k0, uint end, float16 *sums)  \
     {                                                                                              \
-        for (; ranks >= 3; ranks -= 3, a += (ulong)3 * row, sums += 3)                             \
+        __global const type *a = (__global const type *)a_row;                                     \
+        if (ranks >= 3)                                                                            \
             name##_3(a, row, x_row, k0, end, sums);                                                \
-        if (ranks == 2) name##_2(a, row, x_row, k0, end, sums);                                    \
-        if (ranks == 1) name##_1(a, row, x_row, k0, end, sums);                                    \
+        else if (ranks == 2)                                                                       \
+            name##_2(a, row, x_row, k0, end, sums);                                                \
+        else                                                                                       \
+            name##_1(a, row, x_row, k0, end, sums);                                                \
     }
 SHRINK_BLOCKS(shrink_block_f16, half, LOAD_PART_HALF)
 SHRINK_BLOCKS(shrink_block_f32, float, LOAD_PART)
+
+/* The 4 rows that follow rows i .. of inputs k0 .., and how many bytes of each: of the next rows,
+ * or of the first ones' next inputs. */
+static inline uint next_inputs(const rows_of *rows, uint n_rows, __global const uchar *x,
+                               ulong x_stride, uint d_in, uint i, uint k0,
+                               __global const uchar **next)
+{
+    uint i1 = i + ROW_TILE < n_rows ? i + ROW_TILE : 0, k1 = i1 ? k0 : k0 + BLOCK_INPUTS;
+    EACH (r, ROW_TILE) next[r] = x + rows->index[i1 + r] * x_stride + (ulong)k1 * 4;
+    return k1 < d_in ? min((uint)BLOCK_INPUTS, d_in - k1) * 4 : 0;
+}
 
 /* SHRINK of entry e for rank rows [j0, j0 + ranks), ranks <= BLOCK_RANKS, and rows [0, n_rows). */
 static inline void shrink_block(const lora_lane *lane, __global const uchar *pool,
@@ -91,20 +115,26 @@ static inline void shrink_block(const lora_lane *lane, __global const uchar *poo
                                 ulong x_stride, uint d_in, uint n_rows, uint j0, uint ranks)
 {
     float16 sums[BLOCK_ROWS * BLOCK_RANKS];
-    __global const uchar *a = pool + lane->a + j0 * factor_row_bytes(lane->type_a, d_in);
+    const ulong row_bytes = factor_row_bytes(lane->type_a, d_in);
+    __global const uchar *a = pool + lane->a + j0 * row_bytes;
     for (uint i = 0; i < n_rows * BLOCK_RANKS; i++) sums[i] = 0.0f;
     for (uint k0 = 0; k0 < d_in; k0 += BLOCK_INPUTS) {
         uint end = min(k0 + BLOCK_INPUTS, d_in);
         for (uint i = 0; i < n_rows; i += ROW_TILE) {
             __global const float *x_row[ROW_TILE];
+            __global const uchar *next[ROW_TILE];
             EACH (r, ROW_TILE)
                 x_row[r] = (__global const float *)(x + rows->index[i + r] * x_stride);
-            if (lane->type_a == TYPE_F16)
-                shrink_block_f16((__global const half *)a, d_in, ranks, x_row, k0, end,
-                                 sums + i * BLOCK_RANKS);
-            else
-                shrink_block_f32((__global const float *)a, d_in, ranks, x_row, k0, end,
-                                 sums + i * BLOCK_RANKS);
+            uint bytes = next_inputs(rows, n_rows, x, x_stride, d_in, i, k0, next);
+            for (uint j = 0; j < ranks; j += 3) {
+                EACH (r, ROW_TILE) ASK_SHARE(next[r], bytes, j / 3, (ranks + 2) / 3)
+                if (lane->type_a == TYPE_F16)
+                    shrink_block_f16(a + j * row_bytes, d_in, ranks - j, x_row, k0, end,
+                                     sums + i * BLOCK_RANKS + j);
+                else
+                    shrink_block_f32(a + j * row_bytes, d_in, ranks - j, x_row, k0, end,
+                                     sums + i * BLOCK_RANKS + j);
+            }
         }
     }
     for (uint r = 0; r < n_rows; r++)
@@ -168,16 +198,6 @@ static inline void gather_outputs(const lora_lane *lane, __global const uchar *b
                 vstore16(vload16(i, (__global const float *)b + o), i * lane->rank + j, out);
 }
 
-/* Asks for `bytes` bytes at b of rows [j, end) of B: pieces too short for a core to foresee. */
-#ifdef AHEAD
-#define ASK_ROWS(b, row_bytes, bytes, j, end)                                                      \
-    for (uint ask = j; ask < end; ask++)                                                           \
-        for (uint at = 0; at < bytes; at += 64)                                                    \
-            __builtin_prefetch((const void *)(ulong)((b) + ask * row_bytes + at));
-#else
-#define ASK_ROWS(b, row_bytes, bytes, j, end)
-#endif
-
 /* EXPAND of entry e for rows [0, n_rows), which block_rows gave. */
 static inline void expand_blocks(const lora_lane *lane, __global const uchar *pool,
                                  const rows_of *rows, uint e, __global uchar *y, ulong y_stride,
@@ -189,6 +209,8 @@ static inline void expand_blocks(const lora_lane *lane, __global const uchar *po
     const ulong row_bytes = factor_row_bytes(lane->type_b, d_out);
     for (uint o = 0; o < d_out; o += span) {
         uint n = min(span, d_out - o);
+        uint next_bytes = min(span, d_out - o - n) * width;
+        __global const uchar *next_b = pool + lane->b + (ulong)(o + n) * width;
         gather_outputs(lane, pool + lane->b, row_bytes, o, n, b);
         for (uint i = 0; i < n_rows; i += ROW_TILE) {
             __global const float *h_row[ROW_TILE];
@@ -200,10 +222,12 @@ static inline void expand_blocks(const lora_lane *lane, __global const uchar *po
                 y_row[r] = (__global float *)(y + rows->index[i + r] * y_stride);
                 w[r] = rows->weight[slot];
             }
-            if (o + n < d_out)
-                ASK_ROWS(pool + lane->b + (ulong)(o + n) * width, row_bytes,
-                         min(span, d_out - o - n) * width, i * rank / n_rows,
-                         (i + ROW_TILE) * rank / n_rows)
+            for (uint j = i * rank / n_rows; j < (i + ROW_TILE) * rank / n_rows; j++)
+                ASK_SHARE(next_b + j * row_bytes, next_bytes, 0, 1)
+            if (i + ROW_TILE < n_rows)
+                EACH (r, ROW_TILE)
+                    ASK_SHARE(y + rows->index[i + ROW_TILE + r] * y_stride + (ulong)o * 4, n * 4, 0,
+                              1)
             if (lane->type_b == TYPE_F16)
                 expand_block_f16(lane, pool, (const half *)b, n, h_row, w, y_row, o);
             else
