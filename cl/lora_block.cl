@@ -1,6 +1,7 @@
-/* lora_block.cl - SHRINK and EXPAND of a chunk of several rows on CPU class, in blocks that stay in
- * the first cache: inputs by BLOCK_INPUTS, outputs by BLOCK_OUTPUTS. The sums are those of
- * lora_cpu.cl, term by term. Included by lora_fused.cl; compiles alone. */
+/* lora_block.cl - SHRINK and EXPAND of a chunk of several rows on CPU class, in blocks:
+ * BLOCK_INPUTS inputs of four rows, and BLOCK_OUTPUTS columns of B, stay in the first cache. The
+ * sums are those of lora_cpu.cl, term by term. A work-item takes 170 KiB of its thread's stack.
+ * Included by lora_fused.cl; compiles alone. */
 #pragma OPENCL FP_CONTRACT OFF
 #include "lora_cpu.cl"
 
@@ -24,15 +25,15 @@ enum { PART = 8, PARTS = 2 };
 
 #define EACH(i, n) UNROLL for (int i = 0; i < n; i++)
 
-/* Asks for the lines of share i of n of `bytes` bytes at p: pieces of rows are too short for a core
- * to foresee the next. */
-#ifdef AHEAD
-#define ASK_SHARE(p, bytes, i, n)                                                                  \
-    for (uint line = (bytes) / 64 * (i) / (n); line < (bytes) / 64 * ((i) + 1) / (n); line++)      \
-        __builtin_prefetch((const void *)(ulong)((p) + (ulong)line * 64));
-#else
-#define ASK_SHARE(p, bytes, i, n)
+/* Asks for the lines of share i of n of `bytes` bytes at p, where the compiler has a prefetch:
+ * pieces of rows are too short for a core to foresee the next. */
+static inline void ask_share(__global const uchar *p, uint bytes, uint i, uint n)
+{
+#ifdef PREFETCH
+    for (uint line = bytes / 64 * i / n; line < bytes / 64 * (i + 1) / n; line++)
+        __builtin_prefetch((const void *)(ulong)(p + (ulong)line * 64));
 #endif
+}
 
 /* How many of the first rows are done in blocks: none if they are few, or if something is not made
  * of whole vectors of f32 or f16. */
@@ -55,17 +56,18 @@ static inline void skip_rows(rows_of *rows, uint n)
 }
 
 /* sums[r][j] += A[j][k] x[r][k] for 4 rows, J rank rows and inputs [k0, end), of each vector of
- * sums a register at a time: 12 of them keep two multiply-adds of 4 cycles a cycle busy. Rank row j
- * begins `row` values after the one before, a row's sums BLOCK_RANKS vectors. */
+ * sums a register at a time. Twelve independent sums: two multiply-adds a cycle that take four
+ * cycles each need at least eight. Rank row j
+ * begins `row` values after the one before, a row's sums `pitch` vectors. */
 #define SHRINK_BLOCK(name, J, type, LOAD)                                                          \
     static inline void name(__global const type *a, uint row, __global const float *const *x_row,  \
-                            uint k0, uint end, float16 *sums)                                      \
+                            uint k0, uint end, float16 *sums, uint pitch)                          \
     {                                                                                              \
         for (uint p = 0; p < 16; p += PART) {                                                      \
             part s[ROW_TILE][J];                                                                   \
             float *at = (float *)sums + p;                                                         \
             EACH (r, ROW_TILE)                                                                     \
-                EACH (j, J) s[r][j] = LOAD_PART(at + (r * BLOCK_RANKS + j) * 16);                  \
+                EACH (j, J) s[r][j] = LOAD_PART(at + (r * pitch + j) * 16);                        \
             for (uint k = k0 + p; k < end; k += 16) {                                              \
                 part v[J];                                                                         \
                 EACH (j, J) v[j] = LOAD(a + j * row + k);                                          \
@@ -75,7 +77,7 @@ static inline void skip_rows(rows_of *rows, uint n)
                 }                                                                                  \
             }                                                                                      \
             EACH (r, ROW_TILE)                                                                     \
-                EACH (j, J) STORE_PART(s[r][j], at + (r * BLOCK_RANKS + j) * 16);                  \
+                EACH (j, J) STORE_PART(s[r][j], at + (r * pitch + j) * 16);                        \
         }                                                                                          \
     }
 
@@ -85,15 +87,16 @@ static inline void skip_rows(rows_of *rows, uint n)
     SHRINK_BLOCK(name##_2, 2, type, LOAD)                                                          \
     SHRINK_BLOCK(name##_3, 3, type, LOAD)                                                          \
     static inline void name(__global const uchar *a_row, uint row, uint ranks,                     \
-                            __global const float *const *x_row, uint k0, uint end, float16 *sums)  \
+                            __global const float *const *x_row, uint k0, uint end, float16 *sums,  \
+                            uint pitch)                                                            \
     {                                                                                              \
         __global const type *a = (__global const type *)a_row;                                     \
         if (ranks >= 3)                                                                            \
-            name##_3(a, row, x_row, k0, end, sums);                                                \
+            name##_3(a, row, x_row, k0, end, sums, pitch);                                         \
         else if (ranks == 2)                                                                       \
-            name##_2(a, row, x_row, k0, end, sums);                                                \
+            name##_2(a, row, x_row, k0, end, sums, pitch);                                         \
         else                                                                                       \
-            name##_1(a, row, x_row, k0, end, sums);                                                \
+            name##_1(a, row, x_row, k0, end, sums, pitch);                                         \
     }
 SHRINK_BLOCKS(shrink_block_f16, half, LOAD_PART_HALF)
 SHRINK_BLOCKS(shrink_block_f32, float, LOAD_PART)
@@ -114,10 +117,11 @@ static inline void shrink_block(const lora_lane *lane, __global const uchar *poo
                                 const rows_of *rows, uint e, __global const uchar *x,
                                 ulong x_stride, uint d_in, uint n_rows, uint j0, uint ranks)
 {
-    float16 sums[BLOCK_ROWS * BLOCK_RANKS];
+    float16 sums[BLOCK_ROWS * (BLOCK_RANKS + 1)];
+    const uint pitch = (ranks + RANK_TILE - 1) / RANK_TILE * RANK_TILE + 1;
     const ulong row_bytes = factor_row_bytes(lane->type_a, d_in);
     __global const uchar *a = pool + lane->a + j0 * row_bytes;
-    for (uint i = 0; i < n_rows * BLOCK_RANKS; i++) sums[i] = 0.0f;
+    for (uint i = 0; i < n_rows * pitch; i++) sums[i] = 0.0f;
     for (uint k0 = 0; k0 < d_in; k0 += BLOCK_INPUTS) {
         uint end = min(k0 + BLOCK_INPUTS, d_in);
         for (uint i = 0; i < n_rows; i += ROW_TILE) {
@@ -127,19 +131,19 @@ static inline void shrink_block(const lora_lane *lane, __global const uchar *poo
                 x_row[r] = (__global const float *)(x + rows->index[i + r] * x_stride);
             uint bytes = next_inputs(rows, n_rows, x, x_stride, d_in, i, k0, next);
             for (uint j = 0; j < ranks; j += 3) {
-                EACH (r, ROW_TILE) ASK_SHARE(next[r], bytes, j / 3, (ranks + 2) / 3)
+                EACH (r, ROW_TILE) ask_share(next[r], bytes, j / 3, (ranks + 2) / 3);
                 if (lane->type_a == TYPE_F16)
                     shrink_block_f16(a + j * row_bytes, d_in, ranks - j, x_row, k0, end,
-                                     sums + i * BLOCK_RANKS + j);
+                                     sums + i * pitch + j, pitch);
                 else
                     shrink_block_f32(a + j * row_bytes, d_in, ranks - j, x_row, k0, end,
-                                     sums + i * BLOCK_RANKS + j);
+                                     sums + i * pitch + j, pitch);
             }
         }
     }
     for (uint r = 0; r < n_rows; r++)
         for (uint j = 0; j < ranks; j += RANK_TILE)
-            store_hidden(sums + r * BLOCK_RANKS + j, POOL_FLOATS(lane->scale) + j0 + j,
+            store_hidden(sums + r * pitch + j, POOL_FLOATS(lane->scale) + j0 + j,
                          HIDDEN_ROW(rows, SLOT(rows, r, e)) + j0 + j,
                          min((uint)RANK_TILE, ranks - j));
 }
@@ -187,15 +191,17 @@ EXPAND_BLOCK(expand_block_f32, float, LOAD_PART)
 /* Outputs [o, o + n) of all of B's rows, a vector of every row after the other: rows of a width
  * like 4096 lie in the same few lines of the first cache. */
 static inline void gather_outputs(const lora_lane *lane, __global const uchar *b, ulong row_bytes,
-                                  uint o, uint n, float *out)
+                                  uint o, uint n, uint *out)
 {
-    for (uint j = 0; j < lane->rank; j++, b += row_bytes)
-        for (uint i = 0; i < n / 16; i++)
-            if (lane->type_b == TYPE_F16) /* 16 halves */
-                vstore8(vload8(i, (__global const uint *)b + o / 2), i * lane->rank + j,
-                        (uint *)out);
+    for (uint j = 0; j < lane->rank; j++, b += row_bytes) {
+        __global const uint *f16 = (__global const uint *)b + o / 2, *f32 = f16 + o / 2;
+        for (uint i = 0; i < n / 16; i++) {
+            if (lane->type_b == TYPE_F16)
+                vstore8(vload8(i, f16), i * lane->rank + j, out);
             else
-                vstore16(vload16(i, (__global const float *)b + o), i * lane->rank + j, out);
+                vstore16(vload16(i, f32), i * lane->rank + j, out);
+        }
+    }
 }
 
 /* EXPAND of entry e for rows [0, n_rows), which block_rows gave. */
@@ -203,7 +209,7 @@ static inline void expand_blocks(const lora_lane *lane, __global const uchar *po
                                  const rows_of *rows, uint e, __global uchar *y, ulong y_stride,
                                  uint d_out, uint n_rows)
 {
-    float b[BLOCK_FACTOR];
+    uint b[BLOCK_FACTOR]; /* bits of floats, or of pairs of halves */
     const uint rank = lane->rank, width = lane->type_b == TYPE_F16 ? 2 : 4;
     const uint span = min((uint)BLOCK_OUTPUTS, BLOCK_FACTOR / rank / 16 * 16);
     const ulong row_bytes = factor_row_bytes(lane->type_b, d_out);
@@ -223,15 +229,13 @@ static inline void expand_blocks(const lora_lane *lane, __global const uchar *po
                 w[r] = rows->weight[slot];
             }
             for (uint j = i * rank / n_rows; j < (i + ROW_TILE) * rank / n_rows; j++)
-                ASK_SHARE(next_b + j * row_bytes, next_bytes, 0, 1)
-            if (i + ROW_TILE < n_rows)
-                EACH (r, ROW_TILE)
-                    ASK_SHARE(y + rows->index[i + ROW_TILE + r] * y_stride + (ulong)o * 4, n * 4, 0,
-                              1)
+                ask_share(next_b + j * row_bytes, next_bytes, 0, 1);
+            for (uint r = i + ROW_TILE; r < min(i + 2 * ROW_TILE, n_rows); r++)
+                ask_share(y + rows->index[r] * y_stride + (ulong)o * 4, n * 4, 0, 1);
             if (lane->type_b == TYPE_F16)
                 expand_block_f16(lane, pool, (const half *)b, n, h_row, w, y_row, o);
             else
-                expand_block_f32(lane, pool, b, n, h_row, w, y_row, o);
+                expand_block_f32(lane, pool, (const float *)b, n, h_row, w, y_row, o);
         }
     }
 }

@@ -35,22 +35,22 @@ lora_fused(__global const uchar *restrict pool, ulong pool_offset,
     for (uint e = 0; e < chunk.n_entries; e++) {
         lora_lane lane =
             ((__global const lora_lane *)(lanes + lane_offset))[WORK_ENTRY(chunk.entry_first + e)];
-        for (rows_of part = rows; part.n_rows;) {
-            uint n = block_rows(&part, &lane, d_in, d_out);
+        for (rows_of rest = rows; rest.n_rows;) {
+            uint n = block_rows(&rest, &lane, d_in, d_out);
             if (n) {
-                shrink_blocks(&lane, pool, &part, e, x_base + x_offset, x_stride, d_in, n);
-                expand_blocks(&lane, pool, &part, e, y, y_stride, d_out, n);
+                shrink_blocks(&lane, pool, &rest, e, x_base + x_offset, x_stride, d_in, n);
+                expand_blocks(&lane, pool, &rest, e, y, y_stride, d_out, n);
             } else {
-                n = part.n_rows;
-                uint j0 = shrink_row(&lane, pool, &part, e, x_base + x_offset, x_stride, d_in);
+                n = rest.n_rows;
+                uint j0 = shrink_row(&lane, pool, &rest, e, x_base + x_offset, x_stride, d_in);
                 for (; j0 < lane.rank; j0 += RANK_TILE)
-                    shrink_ranks(&lane, pool, &part, e, x_base + x_offset, x_stride, d_in, j0);
+                    shrink_ranks(&lane, pool, &rest, e, x_base + x_offset, x_stride, d_in, j0);
                 /* so much of B stays near for all rows */
                 for (uint o = 0; o < d_out && (lane.rank || lane.c); o += OUTPUTS)
-                    expand_outputs(&lane, pool, &part, e, part.hidden, y, y_stride, d_out, o,
+                    expand_outputs(&lane, pool, &rest, e, rest.hidden, y, y_stride, d_out, o,
                                    min(o + OUTPUTS, d_out));
             }
-            skip_rows(&part, n);
+            skip_rows(&rest, n);
         }
     }
 }

@@ -107,12 +107,14 @@ static uint32_t alike(const kept *k, uint32_t position)
     return n;
 }
 
-/* For as few chunks as may be, of about one length, of whole fours, which kernels do at once. */
-static uint32_t chunk_length(uint32_t rows, uint32_t chunk_rows)
+/* Where chunk c of `chunks` of `rows` rows ends: all about one length, in whole fours, which
+ * kernels do at once, if chunk_rows is. */
+static uint32_t chunk_end(uint32_t rows, uint32_t chunk_rows, uint32_t chunks, uint32_t c)
 {
-    const uint32_t chunks = (rows - 1) / chunk_rows + 1, n = (rows - 1) / chunks + 1;
-    const uint32_t fours = (n + 3) / 4 * 4;
-    return fours < chunk_rows ? fours : chunk_rows;
+    const uint32_t unit = chunk_rows % 4 ? 1 : 4;
+    const uint64_t units = ((uint64_t)rows + unit - 1) / unit;
+    const uint64_t end = units * (c + 1) / chunks * unit;
+    return end < rows ? (uint32_t)end : rows;
 }
 
 static void fill_chunk(oclora_worklist *list, const kept *k, uint32_t position, uint32_t n)
@@ -194,11 +196,13 @@ oclora_status oclora_worklist_build(oclora_worklist *out, const oclora_env *env,
         sort_rows(&k);
         list.n_positions = k.n_order;
         for (uint32_t at = 0; at < k.n_order;) {
-            const uint32_t end = at + alike(&k, at), most = chunk_length(end - at, chunk_rows);
-            for (uint32_t n = most; at < end; at += n) {
-                if (n > end - at) n = end - at;
-                fill_chunk(&list, &k, at, n);
+            const uint32_t n = alike(&k, at), chunks = (n - 1) / chunk_rows + 1;
+            for (uint32_t c = 0, done = 0; c < chunks; c++) {
+                const uint32_t to = chunk_end(n, chunk_rows, chunks, c);
+                fill_chunk(&list, &k, at + done, to - done);
+                done = to;
             }
+            at += n;
         }
         if (list.peers != NULL) fill_peers(&list, &k);
         *out = list;

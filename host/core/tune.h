@@ -13,7 +13,9 @@
 #include <stdbool.h>
 
 enum { OCLORA_TUNE_CPU = 1u << OCLORA_CLASS_CPU, OCLORA_TUNE_GPU = 1u << OCLORA_CLASS_GPU };
-enum { OCLORA_TUNE_NO_AHEAD = 64 }; /* OCLORA_TUNE_MATMUL_AHEAD: the compiler may have no prefetch */
+enum {
+    OCLORA_TUNE_NO_AHEAD = 64
+}; /* OCLORA_TUNE_MATMUL_AHEAD: the compiler may have no prefetch */
 
 /* X(NAME, name, classes, least, most, a multiple of, what it is) */
 #define OCLORA_TUNE_PARAMS(X)                                                                      \
@@ -36,7 +38,8 @@ enum { OCLORA_TUNE_NO_AHEAD = 64 }; /* OCLORA_TUNE_MATMUL_AHEAD: the compiler ma
     X(MATMUL_PANELS_DENSE, matmul_panels_dense, OCLORA_TUNE_CPU, 1, 3, 1,                          \
       "the same, weights of f32, f16 and bf16")                                                    \
     X(MATMUL_AHEAD, matmul_ahead, OCLORA_TUNE_CPU, 64, 65536, 64,                                  \
-      "bytes of one or two panels in blocks that are asked for before their use; 64: none")        \
+      "bytes of one or two panels in blocks that are asked for before their use; 64: none, and "   \
+      "adapters ask for nothing ahead either")                                                     \
     X(MATMUL_TILE_ROWS, matmul_tile_rows, OCLORA_TUNE_CPU, 8, 1024, 8, "rows that share a tile")   \
     X(MATMUL_TILE_BYTES, matmul_tile_bytes, OCLORA_TUNE_CPU, 12288, 196608, 6144,                  \
       "bytes of a converted tile")                                                                 \

@@ -23,9 +23,12 @@ bool oclora_linear_fuses(const oclora_linear_call *c)
 
 static const char *defines(const oclora_stream *stream)
 {
-    const char *sums = oclora_sums_define(stream);
-    if (!oclora_asks_ahead(stream)) return sums;
-    return *sums ? "-DSUMS=8 -DAHEAD" : "-DAHEAD";
+    const oclora_context *context = oclora_stream_context(stream);
+    const bool eight = oclora_context_tuned(context, OCLORA_TUNE_VECTOR_SUMS) == 8;
+    const bool prefetch =
+        oclora_context_tuned(context, OCLORA_TUNE_MATMUL_AHEAD) > OCLORA_TUNE_NO_AHEAD;
+    if (eight) return prefetch ? "-DSUMS=8 -DPREFETCH" : "-DSUMS=8";
+    return prefetch ? "-DPREFETCH" : "";
 }
 
 oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t count,

@@ -125,9 +125,3 @@ const char *oclora_sums_define(const oclora_stream *stream)
     const oclora_context *context = oclora_stream_context(stream);
     return oclora_context_tuned(context, OCLORA_TUNE_VECTOR_SUMS) == 8 ? "-DSUMS=8" : "";
 }
-
-bool oclora_asks_ahead(const oclora_stream *stream)
-{
-    const oclora_context *context = oclora_stream_context(stream);
-    return oclora_context_tuned(context, OCLORA_TUNE_MATMUL_AHEAD) > OCLORA_TUNE_NO_AHEAD;
-}

@@ -139,7 +139,5 @@ oclora_status oclora_launch_groups(oclora_stream *stream, const oclora_kernel_re
 const char *oclora_lanes_define(const oclora_stream *stream);
 /* "-DSUMS=8" or "", by OCLORA_TUNE_VECTOR_SUMS. */
 const char *oclora_sums_define(const oclora_stream *stream);
-/* Whether the device's compiler knows a prefetch, by OCLORA_TUNE_MATMUL_AHEAD. */
-bool oclora_asks_ahead(const oclora_stream *stream);
 
 #endif

@@ -101,7 +101,8 @@ void oclora_panel_defines(char *out, size_t size, const oclora_context *context,
     const uint32_t ahead = bytes_ahead(context, type, cut);
     int n = snprintf(out, size, "-DTYPE=%u -DMR=%u -DNV=%u", (unsigned)type, (unsigned)cut.rows,
                      (unsigned)cut.panels);
-    if (ahead > OCLORA_TUNE_NO_AHEAD) n += snprintf(out + n, size - (size_t)n, " -DAHEAD=%u", (unsigned)ahead);
+    if (ahead > OCLORA_TUNE_NO_AHEAD)
+        n += snprintf(out + n, size - (size_t)n, " -DAHEAD=%u", (unsigned)ahead);
     if (inputs != TILE_INPUTS) snprintf(out + n, size - (size_t)n, " -DKP=%u", (unsigned)inputs);
 }
 

@@ -145,26 +145,31 @@ static void test_chunks(void)
 /* Chunks of one tuple are about as long as each other, in whole fours but for the last. */
 static void test_chunk_lengths(void)
 {
-    static const uint32_t rows[] = {33, 32, 40, 65, 1}, length[] = {20, 32, 20, 24, 1};
-    static const uint32_t chunks[] = {2, 1, 2, 3, 1};
-    for (uint32_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        oclora_worklist list;
-        oclora_error err = {0, ""};
-        for (uint32_t row = 0; row < rows[i]; row++) {
-            starts[row] = row;
-            adapters[row] = 0;
-            weights[row] = 1.0f;
+    static const uint32_t rows[] = {33, 32, 40, 65, 1, 70};
+    for (uint32_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (uint32_t chunk_rows = 1; chunk_rows <= 33; chunk_rows++) {
+            oclora_worklist list;
+            oclora_error err = {0, ""};
+            uint32_t least = rows[i], most = 0;
+            for (uint32_t row = 0; row < rows[i]; row++) {
+                starts[row] = row;
+                adapters[row] = 0;
+                weights[row] = 1.0f;
+            }
+            starts[rows[i]] = rows[i];
+            oclora_batch batch = {rows[i], 1, starts, adapters, weights, NULL};
+            CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), &batch, chunk_rows, &err),
+                     &err);
+            CHECK_INT(list.n_chunks, (rows[i] + chunk_rows - 1) / chunk_rows);
+            for (uint32_t c = 0; c < list.n_chunks; c++) {
+                const uint32_t n = list.chunks[c].n_rows;
+                if (chunk_rows % 4 == 0 && c + 1 < list.n_chunks) CHECK_INT(n % 4, 0);
+                if (n < least) least = n;
+                if (n > most) most = n;
+            }
+            CHECK(most <= chunk_rows && most - least < (chunk_rows % 4 ? 2u : 8u));
+            oclora_worklist_free(&list);
         }
-        starts[rows[i]] = rows[i];
-        oclora_batch batch = {rows[i], 1, starts, adapters, weights, NULL};
-        CHECK_OK(oclora_worklist_build(&list, oclora_test_env(), &batch, 32, &err), &err);
-        CHECK_INT(list.n_chunks, chunks[i]);
-        for (uint32_t c = 0; c + 1 < list.n_chunks; c++)
-            CHECK_INT(list.chunks[c].n_rows, length[i]);
-        const uint32_t others = (chunks[i] - 1) * length[i];
-        CHECK_INT(list.chunks[chunks[i] - 1].n_rows, rows[i] - others);
-        oclora_worklist_free(&list);
-    }
 }
 
 static void test_refusals(void)

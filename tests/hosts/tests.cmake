@@ -31,10 +31,11 @@ if(TARGET ggml-oclora AND TARGET oclora-generate)
     # These only compare numbers: they may share the machine. Compiling for every architecture takes
     # longest, mostly on one core, so it begins first.
     foreach(name golden_batch alone f32_logits architectures)
-        set_tests_properties(hosts_${name}_pocl hosts_${name}_intel PROPERTIES RUN_SERIAL OFF)
+        set_tests_properties(hosts_${name}_pocl hosts_${name}_intel PROPERTIES
+            RUN_SERIAL OFF TIMEOUT 4800)
     endforeach()
     set_tests_properties(hosts_architectures_pocl hosts_architectures_intel PROPERTIES
-        COST 1000 TIMEOUT 4800)
+        COST 1000)
     oclora_add_host_test(refusals "${Python3_EXECUTABLE}"
         "${CMAKE_CURRENT_SOURCE_DIR}/hosts/refusals.py" --build "${PROJECT_BINARY_DIR}")
 

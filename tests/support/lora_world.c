@@ -116,7 +116,6 @@ void world_open(world *w, const oclora_test_device *device, uint32_t d_in, uint3
     w->n_rows = n_rows;
     w->tolerance = 4e-6;
     w->chunk_rows = 8;
-    w->alike = 1;
     w->pool_bytes = calloc(WORLD_POOL_BYTES, 1);
     w->pool_used = 64; /* offset 0 means absent */
     size_t weights = (size_t)d_in * d_out, outputs = (size_t)n_rows * (d_out + WORLD_PAD);
@@ -290,18 +289,28 @@ static void run(world *w, const oclora_batch *batch, const uint32_t *x_rows, flo
     oclora_worklist_free(&list);
 }
 
+/* Run i of alike rows has adapters i, i + 1, ..., 1 to WORLD_ENTRIES of them, weighted row by row.
+ */
+static uint32_t fill_runs(const world *w, uint32_t *start, uint32_t *ids, float *weights)
+{
+    uint32_t n = 0;
+    for (uint32_t row = 0, run = 0, left = w->runs[0]; row < w->n_rows; row++, left--) {
+        if (left == 0) left = w->runs[++run];
+        start[row] = n;
+        for (uint32_t e = 0; e <= run % WORLD_ENTRIES; e++) {
+            ids[n] = (run + e) % w->n_adapters;
+            weights[n++] = 0.25f + oclora_test_uniform();
+        }
+    }
+    start[w->n_rows] = n;
+    return n;
+}
+
 static uint32_t fill_batch(const world *w, uint32_t *start, uint32_t *ids, float *weights)
 {
     uint32_t n = 0;
     for (uint32_t row = 0; row < w->n_rows; row++) {
         start[row] = n;
-        if (row % w->alike) {
-            for (uint32_t e = start[row - 1], end = n; e < end; e++, n++) {
-                ids[n] = ids[e];
-                weights[n] = weights[e];
-            }
-            continue;
-        }
         for (uint32_t e = row % 5 ? oclora_test_random() % (WORLD_ENTRIES + 1) : 1; e; e--) {
             ids[n] = oclora_test_random() % w->n_adapters;
             weights[n++] = oclora_test_random() % 5 ? oclora_test_uniform() * 2 : 0.0f;
@@ -319,7 +328,7 @@ void world_check(world *w)
     float *y = malloc(n * stride * 4), *alone = malloc(stride * 4);
     double *want = malloc(w->d_out * sizeof *want), worst = 0;
     publish(w);
-    fill_batch(w, start, ids, weights);
+    (w->runs ? fill_runs : fill_batch)(w, start, ids, weights);
     oclora_batch batch = {n, w->n_adapters, start, ids, weights, NULL};
     for (uint32_t row = 0; row < n; row++) order[row] = row;
     run(w, &batch, order, y);

@@ -6,7 +6,7 @@
 #include "host/op/lanes.h"
 #include "support/harness.h"
 
-enum { WORLD_POOL_BYTES = 4 << 20, WORLD_ADAPTERS = 8, WORLD_PAD = 3, WORLD_ENTRIES = 3 };
+enum { WORLD_POOL_BYTES = 8 << 20, WORLD_ADAPTERS = 8, WORLD_PAD = 3, WORLD_ENTRIES = 3 };
 
 typedef struct world_adapter {
     oclora_lane lane;
@@ -26,8 +26,9 @@ typedef struct world {
     uint32_t n_adapters, d_in, d_out, n_rows;
     oclora_lane_table *table;
     float *values, *x, *y0; /* y0: what y holds before, if DELTA_ONLY is set */
-    uint32_t flags, chunk_rows, alike; /* alike: so many rows on end have the same mixture */
-    double tolerance; /* max error over max value */
+    uint32_t flags, chunk_rows;
+    const uint32_t *runs; /* lengths of runs of rows with the same adapters, or NULL */
+    double tolerance;     /* max error over max value */
 } world;
 
 enum { WITH_U = 1, WITH_BETA = 2, WITH_C = 4, WITH_CORE = 8 };
