@@ -55,6 +55,7 @@ def required(cpu):
     attention = "attention_heads" if cpu else "attention_gpu"
     yield from ((f"attention: {attention} ", f"-DK_TYPE={t} -DV_TYPE={t} ") for t in CACHES)
     if cpu:
+        yield ("lora_fused: lora_fused ", "-DPREFETCH")
         yield ("attention: attention_rows ", "-DROWS=8")
         yield ("attention: attention_heads ", "-DHEADS=1")
         yield ("attention: attention_heads ", "-DHEADS=2")

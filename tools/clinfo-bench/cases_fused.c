@@ -101,7 +101,7 @@ static oclora_status run_rope_store(selftest *t, case_tensor *in, case_tensor *o
 }
 
 /* Three layers of one input, of one shape, so that one set of adapters fits all. */
-static oclora_status run_group(selftest *t, bench_layer *layers, uint32_t rows, bool adapters,
+static oclora_status run_group(selftest *t, bench_layer *layers, uint32_t rows, uint32_t adapters,
                                case_verdict *verdict, oclora_error *err)
 {
     enum { COUNT = OCLORA_GROUP_WEIGHTS };
@@ -111,9 +111,9 @@ static oclora_status run_group(selftest *t, bench_layer *layers, uint32_t rows, 
                              .d_in = 96,
                              .d_out = 128,
                              .rows = rows,
-                             .n_adapters = adapters ? BENCH_LAYER_ADAPTERS : 0,
-                             .ranks = {1, 5, 16, 8},
-                             .mixed = true};
+                             .n_adapters = adapters,
+                             .ranks = {adapters == 1 ? 67 : 1, 5, 16, 8},
+                             .mixed = adapters != 1};
     case_tensor *outputs[COUNT];
     double *expected[COUNT] = {NULL};
     oclora_status status = OCLORA_OK;
@@ -139,7 +139,14 @@ static oclora_status run_group(selftest *t, bench_layer *layers, uint32_t rows, 
     return status;
 }
 
-typedef enum fused_kind { ADD_NORM, ROPE_STORE, GROUP, GROUP_TILE, GROUP_ADAPTED } fused_kind;
+typedef enum fused_kind {
+    ADD_NORM,
+    ROPE_STORE,
+    GROUP,
+    GROUP_TILE,
+    GROUP_ADAPTED,
+    GROUP_BLOCKS /* whole chunks of one adapter */
+} fused_kind;
 
 static void run_case(selftest *t, fused_kind kind, const char *kernel, double bound)
 {
@@ -151,11 +158,14 @@ static void run_case(selftest *t, fused_kind kind, const char *kernel, double bo
     memset(in, 0, sizeof in);
     memset(out, 0, sizeof out);
     memset(layers, 0, sizeof layers);
-    const uint32_t rows = kind == GROUP ? 3 : kind == GROUP_TILE ? OCLORA_GROUP_ROWS : 5;
+    const uint32_t rows = kind == GROUP ? 3 : kind == GROUP_ADAPTED ? 5 : OCLORA_GROUP_ROWS;
+    const uint32_t adapters = kind == GROUP_ADAPTED  ? BENCH_LAYER_ADAPTERS
+                              : kind == GROUP_BLOCKS ? 1
+                                                     : 0;
     oclora_status status = kind == ADD_NORM ? run_add_norm(t, in, out, &verdict, &err)
                            : kind == ROPE_STORE
                                ? run_rope_store(t, in, out, &verdict, &err)
-                               : run_group(t, layers, rows, kind == GROUP_ADAPTED, &verdict, &err);
+                               : run_group(t, layers, rows, adapters, &verdict, &err);
     if (status)
         bench_report_case_error(t, kernel, status, &err);
     else
@@ -179,11 +189,12 @@ void bench_fused_cases(selftest *t)
         {"linear_group", "matmul_panel_group", GROUP, 1e-11},
         {"linear_group_tile", "matmul_panel_group", GROUP_TILE, 1e-11},
         {"linear_group_lora", "lora_fused", GROUP_ADAPTED, 1e-11},
+        {"linear_group_lora_blocks", "lora_fused", GROUP_BLOCKS, 1e-11},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         /* The GPU class adds adapters to a group in two launches. */
         const bool apart =
-            cases[i].kind == GROUP_ADAPTED && t->child->device_class == OCLORA_CLASS_GPU;
+            cases[i].kind >= GROUP_ADAPTED && t->child->device_class == OCLORA_CLASS_GPU;
         const char *kernel = apart ? "lora_expand" : cases[i].kernel;
         t->random = 7000 + i;
         if (bench_begin_case(t->child, cases[i].name, kernel))
