@@ -6,6 +6,8 @@
 #include "lora_cpu.cl"
 
 enum { BLOCK_LEAST = 8, BLOCK_ROWS = 32, BLOCK_RANKS = 64, BLOCK_INPUTS = 1024 };
+/* Of a row of sums, in vectors; with 4 KiB all rows would lie in the same lines of the cache. */
+enum { SUMS_PITCH = BLOCK_RANKS + 1 };
 enum { BLOCK_OUTPUTS = 128, BLOCK_FACTOR = 8192 }; /* BLOCK_FACTOR floats of B at a time, 32 KiB */
 
 /* What one register holds of a vector of 16. */
@@ -57,17 +59,17 @@ static inline void skip_rows(rows_of *rows, uint n)
 
 /* sums[r][j] += A[j][k] x[r][k] for 4 rows, J rank rows and inputs [k0, end), of each vector of
  * sums a register at a time. Twelve independent sums: two multiply-adds a cycle that take four
- * cycles each need at least eight. Rank row j
- * begins `row` values after the one before, a row's sums `pitch` vectors. */
+ * cycles each need at least eight. Rank row j begins `row` values after the one before, the sums of
+ * a row SUMS_PITCH vectors. */
 #define SHRINK_BLOCK(name, J, type, LOAD)                                                          \
     static inline void name(__global const type *a, uint row, __global const float *const *x_row,  \
-                            uint k0, uint end, float16 *sums, uint pitch)                          \
+                            uint k0, uint end, float16 *sums)                                      \
     {                                                                                              \
         for (uint p = 0; p < 16; p += PART) {                                                      \
             part s[ROW_TILE][J];                                                                   \
             float *at = (float *)sums + p;                                                         \
             EACH (r, ROW_TILE)                                                                     \
-                EACH (j, J) s[r][j] = LOAD_PART(at + (r * pitch + j) * 16);                        \
+                EACH (j, J) s[r][j] = LOAD_PART(at + (r * SUMS_PITCH + j) * 16);                   \
             for (uint k = k0 + p; k < end; k += 16) {                                              \
                 part v[J];                                                                         \
                 EACH (j, J) v[j] = LOAD(a + j * row + k);                                          \
@@ -77,7 +79,7 @@ static inline void skip_rows(rows_of *rows, uint n)
                 }                                                                                  \
             }                                                                                      \
             EACH (r, ROW_TILE)                                                                     \
-                EACH (j, J) STORE_PART(s[r][j], at + (r * pitch + j) * 16);                        \
+                EACH (j, J) STORE_PART(s[r][j], at + (r * SUMS_PITCH + j) * 16);                   \
         }                                                                                          \
     }
 
@@ -87,16 +89,15 @@ static inline void skip_rows(rows_of *rows, uint n)
     SHRINK_BLOCK(name##_2, 2, type, LOAD)                                                          \
     SHRINK_BLOCK(name##_3, 3, type, LOAD)                                                          \
     static inline void name(__global const uchar *a_row, uint row, uint ranks,                     \
-                            __global const float *const *x_row, uint k0, uint end, float16 *sums,  \
-                            uint pitch)                                                            \
+                            __global const float *const *x_row, uint k0, uint end, float16 *sums)  \
     {                                                                                              \
         __global const type *a = (__global const type *)a_row;                                     \
         if (ranks >= 3)                                                                            \
-            name##_3(a, row, x_row, k0, end, sums, pitch);                                         \
+            name##_3(a, row, x_row, k0, end, sums);                                                \
         else if (ranks == 2)                                                                       \
-            name##_2(a, row, x_row, k0, end, sums, pitch);                                         \
+            name##_2(a, row, x_row, k0, end, sums);                                                \
         else                                                                                       \
-            name##_1(a, row, x_row, k0, end, sums, pitch);                                         \
+            name##_1(a, row, x_row, k0, end, sums);                                                \
     }
 SHRINK_BLOCKS(shrink_block_f16, half, LOAD_PART_HALF)
 SHRINK_BLOCKS(shrink_block_f32, float, LOAD_PART)
@@ -117,11 +118,12 @@ static inline void shrink_block(const lora_lane *lane, __global const uchar *poo
                                 const rows_of *rows, uint e, __global const uchar *x,
                                 ulong x_stride, uint d_in, uint n_rows, uint j0, uint ranks)
 {
-    float16 sums[BLOCK_ROWS * (BLOCK_RANKS + 1)];
-    const uint pitch = (ranks + RANK_TILE - 1) / RANK_TILE * RANK_TILE + 1;
+    float16 sums[BLOCK_ROWS * SUMS_PITCH];
     const ulong row_bytes = factor_row_bytes(lane->type_a, d_in);
     __global const uchar *a = pool + lane->a + j0 * row_bytes;
-    for (uint i = 0; i < n_rows * pitch; i++) sums[i] = 0.0f;
+    for (uint r = 0; r < n_rows; r++)
+        for (uint j = 0; j < (ranks + RANK_TILE - 1) / RANK_TILE * RANK_TILE; j++)
+            sums[r * SUMS_PITCH + j] = 0.0f;
     for (uint k0 = 0; k0 < d_in; k0 += BLOCK_INPUTS) {
         uint end = min(k0 + BLOCK_INPUTS, d_in);
         for (uint i = 0; i < n_rows; i += ROW_TILE) {
@@ -134,16 +136,16 @@ static inline void shrink_block(const lora_lane *lane, __global const uchar *poo
                 EACH (r, ROW_TILE) ask_share(next[r], bytes, j / 3, (ranks + 2) / 3);
                 if (lane->type_a == TYPE_F16)
                     shrink_block_f16(a + j * row_bytes, d_in, ranks - j, x_row, k0, end,
-                                     sums + i * pitch + j, pitch);
+                                     sums + i * SUMS_PITCH + j);
                 else
                     shrink_block_f32(a + j * row_bytes, d_in, ranks - j, x_row, k0, end,
-                                     sums + i * pitch + j, pitch);
+                                     sums + i * SUMS_PITCH + j);
             }
         }
     }
     for (uint r = 0; r < n_rows; r++)
         for (uint j = 0; j < ranks; j += RANK_TILE)
-            store_hidden(sums + r * pitch + j, POOL_FLOATS(lane->scale) + j0 + j,
+            store_hidden(sums + r * SUMS_PITCH + j, POOL_FLOATS(lane->scale) + j0 + j,
                          HIDDEN_ROW(rows, SLOT(rows, r, e)) + j0 + j,
                          min((uint)RANK_TILE, ranks - j));
 }

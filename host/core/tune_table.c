@@ -76,7 +76,7 @@ const oclora_tune_row oclora_tune_rows[] = {
     CPU(FUSED_WORK, 1048576,
         "oclora-tune, two cores of an EPYC: 1.20x of 131072 with Intel's runtime, 1.07x with PoCL"),
     CPU(FUSED_ITEMS, 1,
-        "2048 x 2048, 64 rows of rank 64, two cores: as fast as with 2; blocks need whole chunks"),
+        "2048 x 2048, 64 rows of rank 32, two cores: as fast as with 2; blocks need whole chunks"),
     CPU(CHUNK_ROWS, 32,
         "512 rows of 4 adapters, r = 64, d = 4096: 4.8 ms, with 16 and 64 5.1; as many as "
         "lora_fused's blocks have"),

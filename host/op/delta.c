@@ -23,7 +23,7 @@ static oclora_status launch(const oclora_linear_call *c, const char *file, const
                             const oclora_arg *args, const oclora_arg *end, size_t cpu_items,
                             size_t gpu_items, oclora_error *err)
 {
-    const oclora_kernel_ref kernel = {file, entry, oclora_sums_define(c->stream)};
+    const oclora_kernel_ref kernel = {file, entry, oclora_lora_define(c->stream)};
     const size_t global[2] = {c->gpu ? gpu_items : cpu_items, c->work->n_chunks};
     const size_t local[2] = {c->gpu ? (size_t)GPU_GROUP : 1, 1};
     return oclora_stream_launch(c->stream, &kernel, args, (uint32_t)(end - args), 2, global, local,

@@ -21,16 +21,6 @@ bool oclora_linear_fuses(const oclora_linear_call *c)
            c->work->n_chunks >= items;
 }
 
-static const char *defines(const oclora_stream *stream)
-{
-    const oclora_context *context = oclora_stream_context(stream);
-    const bool eight = oclora_context_tuned(context, OCLORA_TUNE_VECTOR_SUMS) == 8;
-    const bool prefetch =
-        oclora_context_tuned(context, OCLORA_TUNE_MATMUL_AHEAD) > OCLORA_TUNE_NO_AHEAD;
-    if (eight) return prefetch ? "-DSUMS=8 -DPREFETCH" : "-DSUMS=8";
-    return prefetch ? "-DPREFETCH" : "";
-}
-
 oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t count,
                                   oclora_error *err)
 {
@@ -68,7 +58,7 @@ oclora_status oclora_linear_fused(const oclora_linear_call *calls, uint32_t coun
         a[27 + i] = oclora_arg_u32(m->weight->d_out);
     }
     a[30] = oclora_arg_u32(c->weight->d_in);
-    const oclora_kernel_ref kernel = {"lora_fused", "lora_fused", defines(c->stream)};
+    const oclora_kernel_ref kernel = {"lora_fused", "lora_fused", oclora_lora_define(c->stream)};
     const size_t global[2] = {count, c->work->n_chunks}, local[2] = {1, 1};
     return oclora_stream_launch(c->stream, &kernel, a, N_ARGS, 2, global, local, err);
 }

@@ -120,8 +120,12 @@ const char *oclora_lanes_define(const oclora_stream *stream)
     return oclora_stream_is_cpu(stream) ? "-DLANES=16" : "-DLANES=1";
 }
 
-const char *oclora_sums_define(const oclora_stream *stream)
+const char *oclora_lora_define(const oclora_stream *stream)
 {
     const oclora_context *context = oclora_stream_context(stream);
-    return oclora_context_tuned(context, OCLORA_TUNE_VECTOR_SUMS) == 8 ? "-DSUMS=8" : "";
+    const bool eight = oclora_context_tuned(context, OCLORA_TUNE_VECTOR_SUMS) == 8;
+    const bool prefetch =
+        oclora_context_tuned(context, OCLORA_TUNE_MATMUL_AHEAD) > OCLORA_TUNE_NO_AHEAD;
+    if (eight) return prefetch ? "-DSUMS=8 -DPREFETCH" : "-DSUMS=8";
+    return prefetch ? "-DPREFETCH" : "";
 }

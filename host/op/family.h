@@ -137,7 +137,8 @@ oclora_status oclora_launch_groups(oclora_stream *stream, const oclora_kernel_re
 
 /* "-DLANES=16" or "-DLANES=1" by device class. */
 const char *oclora_lanes_define(const oclora_stream *stream);
-/* "-DSUMS=8" or "", by OCLORA_TUNE_VECTOR_SUMS. */
-const char *oclora_sums_define(const oclora_stream *stream);
+/* For shrink, expand and both: "-DSUMS=8" by OCLORA_TUNE_VECTOR_SUMS, and "-DPREFETCH" where the
+ * compiler has one, by OCLORA_TUNE_MATMUL_AHEAD. */
+const char *oclora_lora_define(const oclora_stream *stream);
 
 #endif
