@@ -5,4 +5,4 @@ foreach(name graph_runner graph_fuse)
 endforeach()
 # Who owns which row, and what is refused where that is not known.
 set_tests_properties(graph_rows graph_plan graph_session PROPERTIES LABELS "unit;tenant")
-set_tests_properties(graph_runner op_linear PROPERTIES LABELS "device;tenant")
+set_tests_properties(graph_runner op_linear op_lora_block PROPERTIES LABELS "device;tenant")

@@ -1,7 +1,7 @@
 # Nothing is computed from memory that was not written before: tests of operators and graphs again, with
 # that memory poisoned, must give the same bits whatever the poison. poison_NAME is a sample.
 set(P "${CMAKE_CURRENT_SOURCE_DIR}")
-foreach(path IN ITEMS op/linear op/norm op/softmax op/matmul op/panel op/attention op/quantize graph/runner
+foreach(path IN ITEMS op/linear op/lora_block op/norm op/softmax op/matmul op/panel op/attention op/quantize graph/runner
                       graph/fuse)
     get_filename_component(folder "${path}" DIRECTORY)
     get_filename_component(stem "${path}" NAME)
